@@ -1,0 +1,81 @@
+"""Every error of the project, one tree.
+
+A ``UserError`` is something the user can mend: the command line prints it in four short parts (what, where, why, what
+to do) without a traceback and exits with 2. A broken promise of our own is an ``assert``, never one of these.
+"""
+
+from __future__ import annotations
+
+
+class StropError(Exception):
+    """The root of every error that strop raises on purpose."""
+
+
+class UserError(StropError):
+    """Bad input or an impossible request, told so that the user can act on it.
+
+    ``what`` says what was asked and what was found; ``where`` names the file and line, stage, or row; ``why`` says why it
+    cannot work; ``do`` says what to do instead.
+    """
+
+    def __init__(self, what: str, *, where: str = "", why: str = "", do: str = "") -> None:
+        self.what, self.where, self.why, self.do = what, where, why, do
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.where:
+            parts.append(f"where: {self.where}")
+        if self.why:
+            parts.append(f"why: {self.why}")
+        if self.do:
+            parts.append(f"do: {self.do}")
+        return "\n  ".join(parts)
+
+
+class DataError(UserError):
+    """A data file or row that cannot be used."""
+
+
+class TemplateError(UserError):
+    """A chat template that is missing, drops a role, or cannot be rendered."""
+
+
+class ModelError(UserError):
+    """A model folder or name that cannot be loaded, merged, or exported."""
+
+
+class MismatchError(UserError):
+    """Two things that must be identical are not: tokenizer, template, checkpoint, data, or configuration."""
+
+
+class RecipeError(UserError):
+    """A recipe or setting that is unknown, contradictory, or impossible."""
+
+
+class VerifierError(UserError):
+    """A verifier or reward that raises, hangs, answers nonsense, or fails its audit."""
+
+
+class OutputError(UserError):
+    """A result that could not be written: full disk, no permission, or a folder in the way."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is torn, changed, or belongs to another run."""
+
+
+class MemoryLimitError(UserError):
+    """The device ran out of memory; the message names the setting to lower."""
+
+
+class NonFiniteError(UserError):
+    """A loss or gradient became NaN or infinite; the message names the samples."""
+
+
+class ReleaseError(UserError):
+    """A release that may not be promoted or does not exist."""
+
+
+class MissingDependencyError(UserError):
+    """An optional package is not installed; the message holds the install line."""
