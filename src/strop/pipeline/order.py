@@ -1,0 +1,152 @@
+"""What must hold between stages: whether a recipe's order is possible, told before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from strop.errors import RecipeError
+from strop.pipeline.recipe import AnyStage, DPOStage, DrGRPOStage, GRPOStage, Recipe, SFTStage, Source
+
+_WANTED = {"sft": "demonstrations", "dpo": "preferences"}
+
+
+def stage_names(recipe: Recipe) -> list[str]:
+    """The stages' names, in order."""
+    return [stage.name or stage.method for stage in recipe.stages]
+
+
+def as_list(source: Source) -> list[str]:
+    """One source or several, as a list."""
+    return [source] if isinstance(source, str) else list(source)
+
+
+def check_order(recipe: Recipe, root: Path, *, where: str = "the recipe") -> None:
+    """Refuse a recipe whose stages cannot follow each other. ``root`` is what relative paths start from. Raises: RecipeError."""
+    names = stage_names(recipe)
+    for name in names:
+        if names.count(name) > 1:
+            raise RecipeError(
+                f"{names.count(name)} stages are called `{name}`",
+                where=where,
+                why="tables and the report tell stages by name",
+                do='give each its own, e.g. name = "sft-2"',
+            )
+    has_adapter = is_adapter(recipe.base, root)
+    for index, stage in enumerate(recipe.stages):
+        place = f"{where}, stage {index} ({names[index]})"
+        _check_length(stage, place)
+        _check_sources(stage, place)
+        has_adapter = _check_adapter(stage, has_adapter, place)
+    _check_base(recipe, root, where)
+    _check_release(recipe, where)
+
+
+def is_adapter(base: str, root: Path) -> bool:
+    """Whether the base is a folder that holds a low-rank adapter."""
+    return (root / base / "adapter_config.json").is_file()
+
+
+def _check_length(stage: AnyStage, place: str) -> None:
+    if stage.epochs is not None and stage.steps is not None:
+        raise RecipeError(
+            "both `epochs` and `steps` are given", where=place, why="each says how long to train", do="keep one"
+        )
+    if isinstance(stage, SFTStage | DPOStage) and stage.validate_every is not None and stage.validation is None:
+        raise RecipeError(
+            "`validate_every` has no effect without `validation`", where=place, do="name held-out rows, or remove it"
+        )
+
+
+def _check_sources(stage: AnyStage, place: str) -> None:
+    if isinstance(stage, GRPOStage | DrGRPOStage):
+        _check_tasks(stage, place)
+        return
+    for source in [*as_list(stage.data), *(as_list(stage.validation) if stage.validation else [])]:
+        if not source.startswith("world:"):
+            continue
+        name, _, kind = source.removeprefix("world:").partition("/")
+        if kind != _WANTED[stage.method]:
+            raise RecipeError(
+                f"method {stage.method} cannot learn from `{source}`",
+                where=place,
+                why=f"it needs {_WANTED[stage.method]}, and that source gives {kind or 'tasks without answers'}",
+                do=f'write "world:{name}/{_WANTED[stage.method]}"',
+            )
+
+
+def _check_tasks(stage: GRPOStage | DrGRPOStage, place: str) -> None:
+    sources = as_list(stage.tasks)
+    worlds = [source for source in sources if source.startswith("world:")]
+    for source in worlds:
+        name, _, kind = source.removeprefix("world:").partition("/")
+        if kind not in ("", "tasks"):
+            raise RecipeError(
+                f"method {stage.method} cannot learn from `{source}`",
+                where=place,
+                why=f"it samples its own answers, so it needs tasks; that source gives {kind}",
+                do=f'write "world:{name}"',
+            )
+    if stage.world is not None and not worlds:
+        raise RecipeError("`world` has no effect here", where=place, why="no task comes from a world", do="remove it")
+    if stage.verifier is None and len(worlds) < len(sources):
+        raise RecipeError(
+            "there is nobody to grade the samples",
+            where=place,
+            why=f"tasks from a file bring no verifier, and {stage.method} learns from verdicts",
+            do='name one: verifier = "my_rewards.py:score", "number" or "exact"',
+        )
+    if stage.verifier is None and len(set(worlds)) > 1:
+        raise RecipeError(
+            "several worlds in one stage", where=place, why="each brings its own verifier", do="use a stage each"
+        )
+
+
+def _check_adapter(stage: AnyStage, has_adapter: bool, place: str) -> bool:
+    """Whether there is an adapter after the stage."""
+    if stage.adapter is not None and not has_adapter:
+        raise RecipeError(
+            f'adapter = "{stage.adapter}" has no effect',
+            where=place,
+            why="no stage before it, and not the base either, leaves an adapter",
+            do="remove it, or give an earlier stage `lora = { rank = 16 }`",
+        )
+    if has_adapter and stage.lora is not None and stage.adapter in (None, "continue"):
+        raise RecipeError(
+            "`lora` has no effect here",
+            where=place,
+            why="the stage goes on training the adapter that it is given, whose shape is fixed",
+            do='remove `lora`, or write adapter = "merge" to fold the old adapter in and start a new one',
+        )
+    if stage.adapter == "fresh" and stage.lora is None:
+        raise RecipeError('adapter = "fresh" needs a shape', where=place, do="add `lora = { rank = 16 }`")
+    if stage.lora is not None:
+        return True
+    return has_adapter and stage.adapter != "merge"
+
+
+def _check_base(recipe: Recipe, root: Path, where: str) -> None:
+    folder = root / recipe.base
+    if recipe.base.startswith("strop:") or not folder.is_dir():
+        return
+    config = folder / "tokenizer_config.json"
+    has_template = (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file()
+    if not has_template and config.is_file():
+        has_template = bool(json.loads(config.read_text()).get("chat_template"))
+    if not has_template and not is_adapter(recipe.base, root):
+        raise RecipeError(
+            f"the base {recipe.base} has no chat template",
+            where=f"{where}, stage 0 ({stage_names(recipe)[0]})",
+            why="conversations and tasks become tokens through the model's own template only",
+            do="put a chat_template.jinja into the folder, or take the instruction-tuned variant",
+        )
+
+
+def _check_release(recipe: Recipe, where: str) -> None:
+    if recipe.release is not None and recipe.gate is None:
+        raise RecipeError(
+            "[release] without [gate]",
+            where=where,
+            why="a release enters the registry with the report of the gate that it passed",
+            do="add a [gate] with suites, or remove [release]",
+        )

@@ -1,0 +1,186 @@
+"""What a recipe may say: one frozen table a stage, one for the gate, one for the release.
+
+The models hold no behaviour; reading a file and telling what is wrong with it live in ``reading``, what depends on several
+stages at once in ``order``. A key that a method does not use is not a field of its table, so it cannot be set in vain.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Source = str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+"""A file, folder, hub id or ``world:NAME[/KIND]``; or several of them."""
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Table(BaseModel):
+    """A table of a recipe: unknown keys are refused, values are never coerced, nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+
+class LoraTable(Table):
+    """How a new low-rank adapter is shaped."""
+
+    rank: Count = 16
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    """The update is scaled by alpha / rank; twice the rank if absent."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = "all-linear"
+    """``attention``, ``mlp``, ``all-linear`` or module names."""
+    rslora: bool = False
+
+
+class StageTable(Table):
+    """What every method has."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """For the tables and the report; the method's name if absent."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak; if absent, the method's usual one for full or low-rank training."""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """Passes over the rows; 1 if neither this nor ``steps`` is given."""
+    steps: Count | None = None
+    """Optimizer steps, instead of ``epochs``."""
+    limit: Count | None = None
+    """At most this many rows; for a world, how many are generated."""
+    lora: LoraTable | None = None
+    """A new low-rank adapter; absent: the given adapter goes on, or all weights train."""
+    adapter: Literal["continue", "merge", "fresh"] | None = None
+    """What happens to the adapter of the stage before: trained on (default), folded in, or dropped."""
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
+    warmup: Share = 0.03
+    """Share of the steps."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    micro_batch_tokens: Count | None = None
+    """Tokens of one forward and backward; chosen from the memory if absent. Changes speed, never numbers."""
+    checkpoint_every: Count = 50
+    """Steps between two checkpoints, hence at most what a killed run does again."""
+
+
+class OfflineTable(StageTable):
+    """Learns from rows that exist."""
+
+    data: Source
+    validation: Source | None = None
+    """Held-out rows; the checkpoint with the lowest validation loss is kept."""
+    validate_every: Count | None = None
+    """Steps between two validations; ``checkpoint_every`` if absent."""
+    columns: dict[str, str] | None = None
+    """Which column plays which role, for example ``{prompt = "question", completion = "answer"}``."""
+    max_length: Count | None = None
+    """Tokens of a row; the model's context if absent. Longer rows lose the beginning of their prompt."""
+
+
+class SFTStage(OfflineTable):
+    """Supervised fine-tuning: cross-entropy on the assistant's tokens."""
+
+    method: Literal["sft"]
+    batch_size: Count = 16
+    turns: Literal["all", "last"] = "all"
+    """Which assistant turns are trained."""
+
+
+class DPOStage(OfflineTable):
+    """Direct preference optimisation on pairs."""
+
+    method: Literal["dpo"]
+    batch_size: Count = 8
+    """Pairs of one step."""
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+
+
+class RolloutTable(StageTable):
+    """Learns from its own samples, graded by a verifier."""
+
+    tasks: Source
+    columns: dict[str, str] | None = None
+    verifier: str | None = None
+    """``my_rewards.py:score``, ``number`` or ``exact``; a world brings its own."""
+    world: dict[str, Any] | None = None
+    """The world's difficulty dial, for example ``{num_steps = 3}``."""
+    group_size: Annotated[int, Field(ge=2)] = 8
+    prompts_per_step: Count = 16
+    max_new_tokens: Count = 128
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    clip_high: Annotated[float, Field(gt=0)] = 0.2
+
+
+class GRPOStage(RolloutTable):
+    """Group-relative policy optimisation."""
+
+    method: Literal["grpo"]
+    scale: Literal["std", "none"] = "std"
+    """Advantages divided by the group's standard deviation, or not."""
+
+
+class DrGRPOStage(RolloutTable):
+    """GRPO without the division by the standard deviation and with a constant length normaliser."""
+
+    method: Literal["dr_grpo"]
+
+
+AnyStage = SFTStage | DPOStage | GRPOStage | DrGRPOStage
+STAGES: dict[str, type[SFTStage] | type[DPOStage] | type[GRPOStage] | type[DrGRPOStage]] = {
+    "sft": SFTStage,
+    "dpo": DPOStage,
+    "grpo": GRPOStage,
+    "dr_grpo": DrGRPOStage,
+}
+
+
+class SuiteTable(Table):
+    """One evaluation suite."""
+
+    tasks: str
+    """``world:NAME`` (its held-out split) or your own file of tasks."""
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    verifier: str | None = None
+    columns: dict[str, str] | None = None
+    world: dict[str, Any] | None = None
+    limit: Count = 500
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 is greedy; above 0 the greedy result is measured beside it, as ``NAME-greedy``."""
+    samples_per_task: Count = 1
+    max_new_tokens: Count = 128
+
+
+class ReleaseTable(Table):
+    """Under which name the result enters the registry, and which alias it gets if the gate passes."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    alias: str = Field(default="candidate", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+class GateTable(Table):
+    """What the result must show before it may be released."""
+
+    suites: Annotated[tuple[str | SuiteTable, ...], Field(strict=False, min_length=1)]
+    baseline: str | None = None
+    """A registry reference (``NAME@ALIAS``, or an alias of the release's name); absent or not there yet: the base."""
+    min_items: Count | None = None
+    alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
+    thresholds: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """``"finance.schema_valid" = { min = 0.95 }``; a slice is ``"finance.exact_arguments[kind=tool]"``."""
+    max_drop: dict[str, float] = Field(default_factory=dict)
+    """How far a metric may fall behind the baseline's."""
+
+
+class Recipe(Table):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    base: str
+    """``strop:tiny``, a model folder, an adapter folder, or a hub id."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    stages: Annotated[
+        tuple[Annotated[AnyStage, Field(discriminator="method")], ...], Field(strict=False, alias="stage", min_length=1)
+    ]
+    gate: GateTable | None = None
+    release: ReleaseTable | None = None
