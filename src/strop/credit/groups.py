@@ -1,0 +1,80 @@
+"""Group baselines: a sample is compared with the other samples of its own prompt, so that no critic is needed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from strop.errors import RecipeError
+
+Scale = Literal["std"]
+Baseline = Literal["mean", "leave_one_out"]
+MIN_SPREAD = 1e-6
+"""Rewards of a group closer than this are equal: their differences are rounding, not signal."""
+STD_OFFSET = 1e-6
+
+
+def group_advantages(
+    rewards: Tensor,
+    group_ids: Tensor,
+    *,
+    scale: Scale | None,
+    baseline: Baseline = "mean",
+    is_graded: Tensor | None = None,
+) -> Tensor:
+    """How much better each sample did than its group, ``[S]``, detached.
+
+    mean: A_i = r_i - mean(r);  leave_one_out: A_i = r_i - mean_{j≠i}(r_j) = G/(G-1) (r_i - mean(r));
+    scale "std": A_i / (std(r) + 1e-6), the standard deviation with Bessel's correction (G - 1).
+
+    *Source*: GRPO (arXiv:2402.03300), section 4.1.2; without scale Dr. GRPO (arXiv:2503.20783); leave-one-out RLOO
+    (arXiv:2402.14740).
+    Shapes: ``rewards``, ``group_ids`` (any integers, any order), ``is_graded`` bool (None: all), all ``[S]``.
+    Limits: a group whose graded rewards lie within 1e-6, or with fewer than two graded samples, gets exactly 0. An
+    ungraded sample is left out of mean and deviation and gets exactly 0; its reward may be anything, NaN included.
+    Raises: RecipeError for a group of one sample: it has nothing to be compared with.
+    """
+    members, index, num_groups = _members(rewards, group_ids, is_graded)
+    known = torch.where(members, rewards.detach(), 0.0)
+    assert bool(known.isfinite().all()), "a graded reward is not finite"
+    counts = _sum(members.to(known.dtype), index, num_groups)[index]
+    means = _sum(known, index, num_groups)[index] / counts.clamp(min=1)
+    deviations = torch.where(members, known - means, 0.0)
+    advantages = deviations
+    if baseline == "leave_one_out":
+        advantages = deviations * counts / (counts - 1).clamp(min=1)
+    if scale == "std":
+        variances = _sum(deviations.square(), index, num_groups)[index] / (counts - 1).clamp(min=1)
+        advantages = advantages / (variances.sqrt() + STD_OFFSET)
+    informative = is_informative(rewards, group_ids, is_graded=is_graded)
+    return torch.where(informative & members, advantages, 0.0)
+
+
+def is_informative(rewards: Tensor, group_ids: Tensor, *, is_graded: Tensor | None = None) -> Tensor:
+    """Whether each sample's group has graded rewards at least 1e-6 apart, ``[S]`` bool: the others teach nothing."""
+    members, index, num_groups = _members(rewards, group_ids, is_graded)
+    low = torch.where(members, rewards, torch.inf)
+    high = torch.where(members, rewards, -torch.inf)
+    lowest = rewards.new_full((num_groups,), torch.inf).scatter_reduce(0, index, low, "amin")
+    highest = rewards.new_full((num_groups,), -torch.inf).scatter_reduce(0, index, high, "amax")
+    return (highest - lowest >= MIN_SPREAD)[index]
+
+
+def _members(rewards: Tensor, group_ids: Tensor, is_graded: Tensor | None) -> tuple[Tensor, Tensor, int]:
+    """Which samples count [S], each one's group numbered from 0 [S], and the number of groups."""
+    ids, index, sizes = torch.unique(group_ids, return_inverse=True, return_counts=True)
+    if bool((sizes < 2).any()):
+        alone = ids[sizes < 2].tolist()
+        raise RecipeError(
+            f"group {alone[0]} has a single sample",
+            why="a group baseline compares samples of one prompt; alone, the advantage would be the raw reward",
+            do="use group_size of 2 or more",
+        )
+    members = torch.ones_like(rewards, dtype=torch.bool) if is_graded is None else is_graded.bool()
+    return members, index, len(ids)
+
+
+def _sum(values: Tensor, index: Tensor, num_groups: int) -> Tensor:
+    return values.new_zeros(num_groups).index_add(0, index, values)
