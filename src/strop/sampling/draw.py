@@ -37,9 +37,7 @@ def uniforms(seeds: Sequence[int], num_draws: int) -> Tensor:
 
 def keep_top_k(logprobs: Tensor, top_k: int) -> Tensor:
     """``logprobs [B, V]`` with -inf where a token is less likely than the k-th; ties with the k-th stay."""
-    if top_k == 0 or top_k >= logprobs.shape[-1]:
-        return logprobs
-    threshold = logprobs.topk(top_k, dim=-1).values[:, -1:]
+    threshold = logprobs.topk(min(top_k, logprobs.shape[-1]), dim=-1).values[:, -1:]
     return logprobs.masked_fill(logprobs < threshold, -torch.inf)
 
 
@@ -48,8 +46,6 @@ def keep_top_p(logprobs: Tensor, top_p: float) -> Tensor:
 
     *Source*: Holtzman et al. 2020, "The curious case of neural text degeneration", equation 2.
     """
-    if top_p >= 1:
-        return logprobs
     ordered, order = logprobs.sort(dim=-1, descending=True, stable=True)
     mass_before = ordered.exp().cumsum(-1) - ordered.exp()
     dropped = torch.zeros_like(mass_before, dtype=torch.bool).scatter(-1, order, mass_before >= top_p)
@@ -62,19 +58,20 @@ def sampling_logprobs(logits: Tensor, params: SamplingParams) -> Tensor:
     For greedy decoding (``temperature == 0``) it is the full distribution at temperature 1, which is what a later ratio
     can use; a point mass would carry no information.
     """
-    logits = logits.double()
-    if params.temperature == 0:
-        return logits.log_softmax(-1)
-    logprobs = keep_top_k((logits / params.temperature).log_softmax(-1), params.top_k).log_softmax(-1)
-    return keep_top_p(logprobs, params.top_p).log_softmax(-1)
+    logprobs = (logits.double() / (params.temperature or 1.0)).log_softmax(-1)
+    if params.temperature > 0 and params.top_k > 0:
+        logprobs = keep_top_k(logprobs, params.top_k).log_softmax(-1)
+    if params.temperature > 0 and params.top_p < 1:
+        logprobs = keep_top_p(logprobs, params.top_p).log_softmax(-1)
+    return logprobs
 
 
 def draw(logits: Tensor, params: SamplingParams, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """One token a row and its log-probability under ``sampling_logprobs``.
 
-    Inverse CDF in the order of the token ids: the first token whose cumulative probability exceeds ``uniform``; greedy takes
-    the most likely token, the lowest id among equals. Shapes: ``logits [B, V]``, ``uniform [B]`` float64 in [0, 1);
-    results ``[B]`` int64 and ``[B]`` float64 in nats, NaN where the logits were not finite.
+    Inverse CDF in the order of the token ids: the first token whose cumulative probability exceeds ``uniform``; greedy
+    takes the most likely token. Shapes: ``logits [B, V]``, ``uniform [B]`` float64 in [0, 1); results ``[B]`` int64 and
+    ``[B]`` float64 in nats, NaN where the logits were not finite.
     """
     logprobs = sampling_logprobs(logits, params)
     if params.temperature == 0:

@@ -53,8 +53,8 @@ class _Row:
 class TorchSampler:
     """Draws completions from a policy; implements ``strop.types.Sampler``.
 
-    ``max_batch_tokens`` bounds rows × (prompt + new tokens) of a batch; None chooses it so that the cache stays within one
-    GiB. Requests are sorted by prompt length and cut into batches; identical prompts of a batch are prefilled once.
+    ``max_batch_tokens`` bounds rows × (prompt + new tokens) of a batch; None chooses it so that the cache stays within
+    one GiB. Requests are sorted by prompt length and cut into batches; identical prompts of a batch are prefilled once.
     ``throughput`` counts all calls so far.
     """
 
@@ -98,7 +98,7 @@ class TorchSampler:
     def _decode(
         self, batch: Sequence[int], prompts: Sequence[Sequence[int]], params: SamplingParams, seeds: Sequence[int]
     ) -> list[_Row]:
-        """Decode the requests ``batch`` (indices into ``prompts``) together until each has stopped or used its budget."""
+        """Decode the requests ``batch`` (indices into ``prompts``) together, each to its stop or its budget's end."""
         rows = [_Row(index) for index in batch]
         device = self.policy.device
         stops = frozenset(self.policy.template.stop_token_ids)
@@ -161,8 +161,7 @@ def _prefill(model: Any, prompts: list[Sequence[int]], max_new_tokens: int, devi
     """The state after the prompts, left-padded to one width; each distinct prompt is computed once, then expanded."""
     distinct = {tuple(prompt): i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
     width = max(map(len, distinct))
-    padding = model.config.pad_token_id or 0
-    token_ids = torch.tensor([[padding] * (width - len(p)) + list(p) for p in distinct], device=device)
+    token_ids = torch.tensor([[p[0]] * (width - len(p)) + list(p) for p in distinct], device=device)
     lengths = torch.tensor([len(prompt) for prompt in distinct], device=device)
     capacity = width + max_new_tokens
     mask = (torch.arange(capacity, device=device) >= (width - lengths)[:, None]).long()
@@ -223,9 +222,10 @@ def _default_batch_tokens(model: Any) -> int:
 @contextmanager
 def _evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Dropout off inside the block; the mode from before afterwards."""
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
