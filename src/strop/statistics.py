@@ -61,7 +61,7 @@ def mcnemar(gained: int, lost: int) -> float:
         raise ValueError(f"counts are not negative: {gained}, {lost}")
     n, fewer = gained + lost, min(gained, lost)
     tail = sum(math.comb(n, i) for i in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, 2 * tail / (1 << n))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +124,11 @@ def mean_interval(
     if len(sums) < 2:
         raise ValueError(f"an interval needs at least two independent clusters; there are {len(sums)}")
     generator = np.random.default_rng(seed)
-    # Multinomial counts say how often each cluster is drawn: the same resample without an index per draw.
-    draws = generator.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=num_resamples)
-    means = (draws @ sums) / (draws @ counts)
+    # One resample at a time: the memory stays that of the data, however many items and resamples there are.
+    means = np.empty(num_resamples)
+    for resample in range(num_resamples):
+        drawn = generator.integers(0, len(sums), size=len(sums))
+        means[resample] = sums[drawn].sum() / counts[drawn].sum()
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))
 
@@ -174,7 +176,7 @@ def _cluster_sums(
         raise ValueError(f"{len(array)} values with {len(clusters)} cluster names")
     number: dict[Hashable, int] = {}
     index = np.array([number.setdefault(cluster, len(number)) for cluster in clusters], dtype=np.int64)
-    return np.bincount(index, weights=array), np.bincount(index).astype(np.float64)
+    return np.bincount(index, weights=array).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
 def _require_confidence(confidence: float) -> None:
