@@ -1,0 +1,7 @@
+"""Models: loading, running, adapting and saving a policy."""
+
+from strop.models.adapters import LoRA
+from strop.models.names import resolve
+from strop.models.policy import Policy
+
+__all__ = ["LoRA", "Policy", "resolve"]

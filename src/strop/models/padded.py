@@ -1,0 +1,138 @@
+"""The reference execution: the model's own forward on right-padded rows, through its own head.
+
+It touches nothing that a model family could do differently (attention windows, soft-caps, logit scaling, position
+embeddings), so that every ``transformers`` causal language model runs without a special case.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from strop.batches import sequence_lengths
+from strop.segments import predictors, segment_count
+from strop.types import Batch
+
+_MIN_FILL = 0.75
+_SMALL_BUCKET_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One bucket of B sequences, right-padded to T tokens."""
+
+    input_ids: Tensor
+    """[B, T] int64; padding repeats an arbitrary token that nothing attends to."""
+    attention_mask: Tensor
+    """[B, T] int64, 1 on real tokens."""
+    position_ids: Tensor
+    """[B, T] int64."""
+    keep: Tensor
+    """[B, T] bool, True where the logits predict a trained token."""
+    targets: Tensor
+    """[M] int64, the flat indices of these trained tokens, in the row-major order of ``keep``."""
+
+
+def buckets(lengths: Sequence[int], max_padded_tokens: int) -> list[list[int]]:
+    """Indices of ``lengths``, longest first, cut so that a bucket's padded area stays within the bound.
+
+    A bucket also ends where the next sequence is much shorter than its longest, unless it is still small.
+    """
+    pieces: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if pieces:
+            longest = lengths[pieces[-1][0]]
+            area = longest * len(pieces[-1])
+            ragged = lengths[index] < _MIN_FILL * longest and area >= _SMALL_BUCKET_TOKENS
+            if area + longest <= max_padded_tokens and not ragged:
+                pieces[-1].append(index)
+                continue
+        pieces.append([index])
+    return pieces
+
+
+def layouts(batch: Batch, max_padded_tokens: int) -> list[Layout]:
+    """The padded buckets that together predict every trained token of ``batch`` once."""
+    targets, sources = predictors(batch.loss_mask, batch.position_ids)
+    target_of = torch.full_like(batch.token_ids, -1).index_copy(0, sources, targets)
+    lengths = sequence_lengths(batch)
+    starts = torch.cumsum(lengths, 0) - lengths
+    trained = segment_count(batch.loss_mask, batch.sequence_ids, batch.num_sequences).nonzero(as_tuple=True)[0]
+    return [
+        _lay_out(batch, target_of, starts[trained[piece]], lengths[trained[piece]])
+        for piece in buckets(lengths[trained].tolist(), max_padded_tokens)
+    ]
+
+
+def _lay_out(batch: Batch, target_of: Tensor, starts: Tensor, lengths: Tensor) -> Layout:
+    steps = torch.arange(int(lengths.max()), device=starts.device)
+    real = steps < lengths[:, None]
+    index = starts[:, None] + torch.minimum(steps, lengths[:, None] - 1)
+    keep = (target_of[index] >= 0) & real
+    return Layout(
+        input_ids=batch.token_ids[index],
+        attention_mask=real.to(torch.int64),
+        position_ids=steps.expand_as(real),
+        keep=keep,
+        targets=target_of[index[keep]],
+    )
+
+
+def kept_logits(model: nn.Module, layout: Layout, *, through_head: bool) -> Tensor:
+    """The logits [M, V] at ``layout.keep``; ``through_head`` lets the model's head see only those positions."""
+    arguments: dict[str, Any] = {
+        "input_ids": layout.input_ids,
+        "attention_mask": layout.attention_mask,
+        "position_ids": layout.position_ids,
+        "use_cache": False,
+    }
+    accepted = forward_arguments(model)
+    arguments = {name: value for name, value in arguments.items() if name in accepted}
+    if through_head:
+        kept: Tensor = model(**arguments, logits_to_keep=layout.keep).logits
+        return kept
+    every: Tensor = model(**arguments).logits
+    return every[layout.keep]
+
+
+def forward_arguments(model: nn.Module) -> frozenset[str]:
+    """The names that the forward of the model inside any adapter accepts."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return frozenset(inspect.signature(inner.forward).parameters)
+
+
+@torch.no_grad()
+def selects_positions(model: nn.Module, vocab_size: int, device: torch.device) -> bool:
+    """Whether this model computes exactly the masked positions for a boolean ``logits_to_keep``, found by trying it."""
+    if "logits_to_keep" not in forward_arguments(model):
+        return False
+    input_ids = torch.arange(10, device=device).view(2, 5) % vocab_size
+    real = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], device=device)
+    keep = torch.tensor([[0, 1, 0, 1, 1], [1, 0, 1, 0, 0]], dtype=torch.bool, device=device)
+    steps = torch.arange(5, device=device).expand(2, 5)
+    layout = Layout(input_ids, real, steps, keep, torch.zeros(5, dtype=torch.int64, device=device))
+    every = kept_logits(model, layout, through_head=False)
+    try:
+        kept = kept_logits(model, layout, through_head=True)
+    except (IndexError, TypeError, ValueError, RuntimeError):
+        return False
+    tolerance = 1e-4 * float(every.abs().max().clamp(min=1))
+    return kept.shape == every.shape and bool((kept - every).abs().max() < tolerance)
+
+
+def token_logprobs(
+    logits: Tensor, token_ids: Tensor, temperature: float, *, entropy: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities of ``token_ids [M]`` under ``logits [M, V]`` / temperature, and the entropy if asked: [M] float32."""
+    logits = logits.float()
+    if temperature != 1.0:
+        logits = logits / temperature
+    if not entropy:
+        return -nn.functional.cross_entropy(logits, token_ids, reduction="none"), None
+    every = logits.log_softmax(-1)
+    return every.gather(-1, token_ids[:, None]).squeeze(-1), -(every.exp() * every).sum(-1)

@@ -1,0 +1,257 @@
+"""The policy: a causal language model with its chat template, evaluated on the flat token axis."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from strop import batches, files
+from strop.digests import digest_json, digest_tensors
+from strop.errors import DataError, MismatchError, ModelError, RecipeError
+from strop.models import adapters, folders, hardware, loading, names, padded
+from strop.models.adapters import LoRA
+from strop.models.folders import Base
+from strop.segments import scatter
+from strop.types import Batch, Outputs
+
+if TYPE_CHECKING:
+    from strop.chat import ChatTemplate
+
+KNOWN_NEEDS = frozenset({"logprobs", "entropy"})
+_MAX_PADDED_TOKENS = 8192
+
+
+class Policy:
+    """A model that answers log-probabilities for batches; full or LoRA, on one device."""
+
+    def __init__(
+        self,
+        model: Any,
+        template: ChatTemplate,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        lora: LoRA | None = None,
+        base: Base | None = None,
+    ) -> None:
+        self.model = model
+        self.template = template
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.lora = lora
+        self.base = base or Base("", None)
+        self.max_length = loading.context_length(model)
+        self.max_padded_tokens = _MAX_PADDED_TOKENS
+        self._through_head: bool | None = None
+        self._base_digest: str | None = None
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path,
+        *,
+        lora: LoRA | None = None,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        seed: int = 0,
+        adapter: Literal["continue", "merge", "fresh"] = "continue",
+    ) -> Policy:
+        """The policy that ``name`` means: ``strop:tiny``, a Hugging Face folder, a PEFT adapter folder, or a hub id.
+
+        ``adapter`` says what becomes of the adapter in an adapter folder: ``continue`` trains it further, ``merge`` folds it
+        into the base (``lora`` then puts a new one on top), ``fresh`` drops it and starts a new one on the same base.
+        Raises: ModelError, TemplateError, MismatchError, RecipeError.
+        """
+        hardware.keep_freed_memory()
+        folder = names.local_folder(name)
+        chosen = hardware.choose_device(device)
+        if names.is_adapter(folder):
+            return _load_adapter(folder, lora, chosen, dtype, seed, adapter)
+        if adapter != "continue":
+            raise RecipeError(
+                f"adapter = {adapter!r} has no effect on {name}",
+                where=str(folder),
+                why="the folder holds a whole model, not an adapter",
+                do="leave the setting out",
+            )
+        template = loading.load_template(folder)
+        model = loading.load_model(folder, torch.float32, chosen)
+        loading.check_vocabulary(model, template, folder)
+        return _assembled(model, template, dtype, chosen, lora, seed, Base(str(name), folder))
+
+    @property
+    def execution(self) -> str:
+        """How batches are executed, in words."""
+        return "padded rows through the model's own forward"
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision in which the model is to be run."""
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def forward(
+        self, batch: Batch, needs: frozenset[str] = frozenset({"logprobs"}), *, temperature: float = 1.0
+    ) -> Outputs:
+        """Log-probabilities (and the entropy if needed) of the trained tokens of ``batch``, differentiable, [N] float32.
+
+        Packing, order, padding and bucket sizes change nothing beyond rounding. Logits are divided by ``temperature`` before
+        the log-softmax, which runs in float32. Raises: DataError for a sequence beyond the model's context.
+        """
+        assert needs <= KNOWN_NEEDS, f"the policy cannot compute {sorted(needs - KNOWN_NEEDS)}"
+        self._require_context(batch)
+        batch = batches.to_device(batch, self.device)
+        pieces = [
+            (layout.targets, *self._bucket(batch, layout, "entropy" in needs, temperature))
+            for layout in padded.layouts(batch, self.max_padded_tokens)
+        ]
+        if not pieces:
+            zeros = torch.zeros(batch.num_tokens, device=self.device)
+            return Outputs(logprobs=zeros, entropy=zeros if "entropy" in needs else None)
+        targets = torch.cat([piece[0] for piece in pieces])
+        logprobs = scatter(torch.cat([piece[1] for piece in pieces]), targets, batch.num_tokens)
+        entropies = [piece[2] for piece in pieces if piece[2] is not None]
+        entropy = scatter(torch.cat(entropies), targets, batch.num_tokens) if entropies else None
+        return Outputs(logprobs=logprobs, entropy=entropy)
+
+    def _bucket(
+        self, batch: Batch, layout: padded.Layout, entropy: bool, temperature: float
+    ) -> tuple[Tensor, Tensor | None]:
+        if self._through_head is None:
+            with self.autocast():
+                vocab_size = int(self.model.config.get_text_config().vocab_size)
+                self._through_head = padded.selects_positions(self.model, vocab_size, self.device)
+        with self.autocast():
+            logits = padded.kept_logits(self.model, layout, through_head=self._through_head)
+        return padded.token_logprobs(logits, batch.token_ids[layout.targets], temperature, entropy=entropy)
+
+    def _require_context(self, batch: Batch) -> None:
+        longest = int(batch.position_ids.max()) + 1
+        if longest > self.max_length:
+            name = batch.names[int(batch.sequence_ids[batch.position_ids.argmax()])]
+            raise DataError(
+                f"the row {name} has {longest} tokens",
+                where=name,
+                why=f"the model's context holds {self.max_length}",
+                do="lower max_length, so that rows are truncated from the prompt side",
+            )
+
+    @contextmanager
+    def dropout(self, seed: int) -> Iterator[None]:
+        """Within it, LoRA dropout is active and drawn from ``seed`` alone; without LoRA dropout nothing changes."""
+        if self.lora is None or self.lora.dropout == 0.0:
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            adapters.set_dropout(self.model, True)
+            try:
+                yield
+            finally:
+                adapters.set_dropout(self.model, False)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by name."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of the trainable tensors."""
+        return {name: parameter.detach().clone() for name, parameter in self.trainable().items()}
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Set the trainable tensors. Raises: MismatchError if names or shapes differ."""
+        mine = self.trainable()
+        odd = sorted(mine.keys() ^ state.keys()) or [n for n in mine if mine[n].shape != state[n].shape]
+        if odd:
+            raise MismatchError(
+                "the saved weights do not belong to this policy",
+                why=f"{len(odd)} tensors differ in name or shape, the first is {odd[0]}",
+                do="use the model and LoRA settings that the weights were saved with",
+            )
+        for name, parameter in mine.items():
+            parameter.copy_(state[name])
+
+    def digest(self) -> str:
+        """The content identity of the effective weights: base, adapter and its scaling."""
+        if self.lora is None:
+            return loading.digest_model(self.model)
+        return digest_json(
+            [self.base_digest(), digest_tensors(self.state()), self.lora.scaling_alpha, self.lora.rslora]
+        )
+
+    def base_digest(self) -> str:
+        """The digest of the model without the adapter; of the whole model if there is none."""
+        if self.lora is None:
+            return loading.digest_model(self.model)
+        if self._base_digest is None:
+            self._base_digest = loading.digest_model(self.model)
+        return self._base_digest
+
+    def merged(self) -> Any:
+        """A plain ``transformers`` model with the adapter folded in: a copy, the policy stays as it is."""
+        model = copy.deepcopy(self.model)
+        return model if self.lora is None else model.merge_and_unload()
+
+    def save(self, folder: Path | str) -> None:
+        """Write a Hugging Face folder, or for LoRA a PEFT folder that names its base; with template and lock, atomically.
+
+        A folder that strop wrote before is replaced; any other is refused. Raises: OutputError.
+        """
+        folder = Path(folder)
+        with loading.quiet(), files.new_folder(folder, replace=folders.is_own(folder)) as temporary:
+            if self.lora is None:
+                self.model.save_pretrained(temporary)
+            else:
+                folders.write_adapter(self, temporary, folder.absolute())
+            self.template.save(temporary)
+            folders.write_card(self, temporary)
+
+
+def _assembled(
+    model: Any,
+    template: ChatTemplate,
+    dtype: str | torch.dtype,
+    device: torch.device,
+    lora: LoRA | None,
+    seed: int,
+    base: Base,
+) -> Policy:
+    compute = hardware.choose_dtype(dtype, device, int(model.config.get_text_config().hidden_size))
+    if lora is not None:
+        model = adapters.attach(model, lora, seed=seed)
+    return Policy(model, template, device=device, dtype=compute, lora=lora, base=base)
+
+
+def _load_adapter(
+    folder: Path, lora: LoRA | None, device: torch.device, dtype: str | torch.dtype, seed: int, adapter: str
+) -> Policy:
+    config = adapters.read_config(folder)
+    found = adapters.described(config)
+    base = folders.find_base(folder, config)
+    assert base.folder is not None
+    if names.is_adapter(base.folder):
+        raise ModelError(
+            f"the base of {folder} is itself an adapter", where=str(base.folder), do="merge that one first"
+        )
+    template = loading.load_template(folder if loading.has_tokenizer(folder) else base.folder)
+    model: Any = loading.load_model(base.folder, torch.float32, device)
+    loading.check_vocabulary(model, template, folder)
+    folders.check_base(folder, base.folder, loading.digest_model(model))
+    if adapter == "fresh":
+        return _assembled(model, template, dtype, device, lora or found, seed, base)
+    if adapter == "continue" and lora is not None:
+        adapters.require_same(lora, found, model, folder)
+    wrapped: Any = adapters.load(model, folder).to(device)
+    if adapter == "merge":
+        merged = wrapped.merge_and_unload()
+        return _assembled(merged.requires_grad_(True), template, dtype, device, lora, seed, Base(str(folder), None))
+    compute = hardware.choose_dtype(dtype, device, int(model.config.get_text_config().hidden_size))
+    return Policy(wrapped, template, device=device, dtype=compute, lora=lora or found, base=base)
