@@ -53,6 +53,14 @@ class RecipeError(UserError):
     """A recipe or setting that is unknown, contradictory, or impossible."""
 
 
+class PromptError(UserError):
+    """A prompt that a sampler cannot take; ``index`` is its place in the request."""
+
+    def __init__(self, what: str, *, index: int, where: str = "", why: str = "", do: str = "") -> None:
+        self.index = index
+        super().__init__(what, where=where, why=why, do=do)
+
+
 class VerifierError(UserError):
     """A verifier or reward that raises, hangs, answers nonsense, or fails its audit."""
 

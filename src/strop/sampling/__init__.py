@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from strop.sampling.seeds import row_seed
+
 if TYPE_CHECKING:
     from strop.sampling.torch_sampler import TorchSampler
 
-__all__ = ["TorchSampler"]
+__all__ = ["TorchSampler", "row_seed"]
 
 
 def __getattr__(name: str) -> object:

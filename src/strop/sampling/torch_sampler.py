@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from strop.errors import NonFiniteError, UserError
+from strop.errors import NonFiniteError, PromptError
 from strop.sampling.cache import make_cache
 from strop.sampling.draw import check_params, draw, uniforms
 from strop.types import Completion, SamplingParams
@@ -69,7 +69,7 @@ class TorchSampler:
         """One completion a prompt, in order; row i draws from its own generator, keyed by ``seeds[i]``.
 
         Greedy decoding (``temperature == 0``) reports log-probabilities at temperature 1.
-        Raises: UserError for an empty prompt or one that leaves no room for ``max_new_tokens`` in the context (never
+        Raises: PromptError for an empty prompt or one that leaves no room for ``max_new_tokens`` in the context (never
         clipped), RecipeError for impossible parameters, NonFiniteError when the model's logits are not finite.
         """
         assert len(seeds) == len(prompts), f"{len(prompts)} prompts with {len(seeds)} seeds"
@@ -178,8 +178,8 @@ def _record(rows: list[_Row], tokens: list[int], logprobs: list[float], stops: f
             continue
         if logprob != logprob:
             raise NonFiniteError(
-                f"the model's logits are not finite at new token {len(row.token_ids) + 1} of prompt {row.index}",
-                where="sampling",
+                f"the model's logits are not finite at new token {len(row.token_ids) + 1}",
+                where=f"sampling, prompt {row.index}",
                 do="look at the last training steps: a loss or weight became NaN or infinite",
             )
         row.token_ids.append(token)
@@ -200,11 +200,12 @@ def _batches(prompts: Sequence[Sequence[int]], max_new_tokens: int, max_batch_to
 def _check_lengths(prompts: Sequence[Sequence[int]], max_new_tokens: int, max_length: int) -> None:
     for index, prompt in enumerate(prompts):
         if not prompt:
-            raise UserError(f"prompt {index} is empty", where="sampling", do="give every prompt at least one token")
+            raise PromptError("the prompt is empty", index=index, where=f"prompt {index}", do="give it a message")
         if len(prompt) + max_new_tokens > max_length:
-            raise UserError(
-                f"prompt {index} has {len(prompt)} tokens, and {max_new_tokens} new tokens were asked for",
-                where="sampling",
+            raise PromptError(
+                f"the prompt has {len(prompt)} tokens, and {max_new_tokens} new tokens were asked for",
+                index=index,
+                where=f"prompt {index}",
                 why=f"together they exceed the model's context of {max_length} tokens",
                 do="shorten the prompt or lower max_new_tokens",
             )
