@@ -132,6 +132,8 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     steps: tuple[float | None, ...] = ()
     """Scores of the single steps, for process rewards; None where a step could not be judged."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """Further numbers that the verifier measured; evaluation averages them."""
 
     @property
     def is_graded(self) -> bool:

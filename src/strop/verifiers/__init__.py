@@ -1,0 +1,42 @@
+"""Verifiers: (task, completion) → Verdict, each with what it needs in ``task.reference`` and an audit.
+
+| verifier | reference |
+| --- | --- |
+| ``NumberAnswer`` | ``{"answer": "1,234"}``; a worked solution ending in ``#### 1,234`` is read like an answer |
+| ``ExactAnswer`` | ``{"answer": "Paris"}`` or ``{"answer": ["Paris", "paris, France"]}`` |
+| ``ToolCallAnswer`` | ``{"call": {"name": ..., "arguments": {...}}}``, ``{"calls": [...]}``; ``{"call": null}``: none |
+| ``BoundaryAnswer`` | ``{"boundary": "must_refuse"}``, ``constrained`` or ``answerable``; its own markers, if any |
+| ``my_rewards.py:score`` | whatever columns the function asks for |
+"""
+
+from strop.verifiers.audit import Audit, AuditCase, AuditFailure, answer_cases, audit, reference_cases
+from strop.verifiers.named import VERIFIERS, load_verifier
+from strop.verifiers.numbers import NumberAnswer
+from strop.verifiers.refusal import BoundaryAnswer, detect_boundary, measure_boundary
+from strop.verifiers.text import ExactAnswer
+from strop.verifiers.tools import ToolCallAnswer, find_calls, match_call, measure_calls, parse_calls, schema_problems
+from strop.verifiers.user import UserVerifier, load_user_verifier
+
+__all__ = [
+    "VERIFIERS",
+    "Audit",
+    "AuditCase",
+    "AuditFailure",
+    "BoundaryAnswer",
+    "ExactAnswer",
+    "NumberAnswer",
+    "ToolCallAnswer",
+    "UserVerifier",
+    "answer_cases",
+    "audit",
+    "detect_boundary",
+    "find_calls",
+    "load_user_verifier",
+    "load_verifier",
+    "match_call",
+    "measure_boundary",
+    "measure_calls",
+    "parse_calls",
+    "reference_cases",
+    "schema_problems",
+]
