@@ -69,7 +69,7 @@ class DPO:
             loss = loss - self.label_smoothing * functional.logsigmoid(-self.beta * margin)
         measured = {
             "margin": margin,
-            "accuracy": (margin > 0).float() + 0.5 * (margin == 0).float(),
+            "accuracy": (margin.detach().sign() + 1) / 2,
             "logps_chosen": logps[chosen],
             "logps_rejected": logps[rejected],
             "rewards_chosen": self.beta * log_ratios[chosen],

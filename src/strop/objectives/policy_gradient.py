@@ -109,7 +109,8 @@ class PolicyGradient:
         measured = {"ratio": ratio}
         if self.surrogate == "clip":
             low, high = is_clipped(ratio, advantages, self.clip_low, self.clip_high)
-            measured |= {"clip_fraction": low | high, "clip_fraction_low": low, "clip_fraction_high": high}
+            sides = {"clip_fraction": low | high, "clip_fraction_low": low, "clip_fraction_high": high}
+            measured |= {name: side.to(ratio.dtype) for name, side in sides.items()}
         return measured
 
 

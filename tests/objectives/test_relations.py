@@ -1,0 +1,141 @@
+"""What no rearrangement may change: the relations that every objective satisfies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from random_batches import Descent, descend, masked_out, random_rows
+from strop.objectives import DPO, CrossEntropy, PolicyGradient, dr_grpo, grpo
+from strop.types import Objective, Sample
+
+OBJECTIVES: dict[str, Objective] = {
+    "cross_entropy": CrossEntropy(),
+    "dpo": DPO(beta=0.3),
+    "conservative_dpo": DPO(beta=0.3, label_smoothing=0.1),
+    "grpo": grpo(),
+    "grpo_with_kl": grpo(kl="k3", beta=0.1),
+    "dr_grpo": dr_grpo(constant_length=10),
+    "gspo": PolicyGradient(ratio="sequence", clip_low=0.05, clip_high=0.05),
+    "dapo": PolicyGradient(aggregate="token_mean", clip_high=0.28),
+    "reinforce": PolicyGradient(surrogate="reinforce", ratio="none", aggregate="sequence_sum"),
+    "weighted_reinforce": PolicyGradient(surrogate="reinforce", aggregate="token_mean", kl="k2", beta=0.05),
+}
+every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+thorough = settings(max_examples=15, deadline=None, derandomize=True)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def assert_same(one: Descent, other: Descent) -> None:
+    """Equal value, metrics and gradient of every row of ``one``; float64, so only the order of sums may differ."""
+    assert math.isclose(one.value, other.value, rel_tol=1e-9, abs_tol=1e-12)
+    assert one.metrics.keys() == other.metrics.keys()
+    for name, value in one.metrics.items():
+        assert math.isclose(value, other.metrics[name], rel_tol=1e-9, abs_tol=1e-12), name
+    for name, gradient in one.gradients.items():
+        torch.testing.assert_close(gradient, other.gradients[name], rtol=1e-9, atol=1e-12)
+
+
+@every_objective
+@thorough
+@given(seed=seeds, num_groups=st.integers(1, 4), max_tokens=st.integers(1, 60))
+def test_splitting_into_micro_batches_changes_nothing(
+    objective: Objective, seed: int, num_groups: int, max_tokens: int
+) -> None:
+    rows = random_rows(seed, num_groups)
+    assert_same(descend(objective, rows), descend(objective, rows, max_tokens=max_tokens))
+
+
+@every_objective
+@thorough
+@given(seed=seeds, data=st.data())
+def test_the_order_of_the_groups_changes_nothing(objective: Objective, seed: int, data: st.DataObject) -> None:
+    rows = random_rows(seed, 4)
+    order = data.draw(st.permutations(range(4)))
+    reordered = [row for group in order for row in rows[2 * group : 2 * group + 2]]
+    assert_same(descend(objective, rows), descend(objective, reordered))
+
+
+@every_objective
+@thorough
+@given(seed=seeds)
+def test_the_order_within_a_group_changes_nothing(objective: Objective, seed: int) -> None:
+    rows = random_rows(seed, 2)
+    assert_same(descend(objective, rows), descend(objective, [rows[1], rows[0], rows[3], rows[2]]))
+
+
+@every_objective
+@thorough
+@given(seed=seeds, width=st.integers(1, 5))
+def test_untrained_tokens_around_the_trained_ones_change_nothing(objective: Objective, seed: int, width: int) -> None:
+    rows = random_rows(seed, 2)
+    plain, padded = descend(objective, rows), descend(objective, [pad(row, width) for row in rows])
+    assert math.isclose(plain.value, padded.value, rel_tol=1e-9, abs_tol=1e-12)
+    for name, gradient in plain.gradients.items():
+        torch.testing.assert_close(padded.gradients[name][width:-width], gradient)
+        assert not padded.gradients[name][:width].any()
+        assert not padded.gradients[name][-width:].any()
+
+
+def pad(sample: Sample, width: int) -> Sample:
+    """``width`` tokens of prompt before and as many of padding behind, all masked out and full of garbage."""
+    return replace(
+        sample,
+        token_ids=(7,) * width + sample.token_ids + (0,) * width,
+        loss_mask=(False,) * width + sample.loss_mask + (False,) * width,
+        streams={key: (-9.0,) * width + tuple(s) + (-9.0,) * width for key, s in sample.streams.items()},
+    )
+
+
+@every_objective
+@thorough
+@given(seed=seeds)
+def test_masking_a_group_equals_removing_it(objective: Objective, seed: int) -> None:
+    rows = random_rows(seed, 3)
+    removed = descend(objective, rows[2:])
+    masked = descend(objective, [masked_out(rows[0]), masked_out(rows[1]), *rows[2:]])
+    assert_same(removed, masked)
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if "dpo" not in name])
+@thorough
+@given(seed=seeds)
+def test_masking_a_row_equals_removing_it(name: str, seed: int) -> None:
+    rows = random_rows(seed, 3)
+    assert_same(descend(OBJECTIVES[name], rows[1:]), descend(OBJECTIVES[name], [masked_out(rows[0]), *rows[1:]]))
+
+
+@every_objective
+@thorough
+@given(seed=seeds)
+def test_untrained_tokens_and_streams_get_no_gradient(objective: Objective, seed: int) -> None:
+    rows = random_rows(seed, 3)
+    result = descend(objective, rows)  # asserts that no stream but the log-probabilities has a gradient
+    for row in rows:
+        assert not result.gradients[row.name][~torch.tensor(row.loss_mask)].any()
+    assert result.gradient.any()
+
+
+@every_objective
+def test_nothing_to_train_is_zero_loss_with_zero_gradient(objective: Objective) -> None:
+    result = descend(objective, [masked_out(row) for row in random_rows(0)])
+    assert result.value == 0.0
+    assert not result.gradient.any()
+
+
+@every_objective
+@pytest.mark.parametrize("logprob", [0.0, -1e-30, -1e4])
+def test_certain_and_hopeless_tokens_stay_finite(objective: Objective, logprob: float) -> None:
+    rows = [
+        replace(row, streams={**row.streams, "logprobs": (logprob,) * len(row.token_ids)})
+        for row in random_rows(1, num_groups=2)
+    ]
+    result = descend(objective, rows)
+    assert math.isfinite(result.value)
+    assert result.gradient.isfinite().all()
+    assert all(math.isfinite(value) for value in result.metrics.values())
