@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from strop.errors import RecipeError
-from strop.pipeline.recipe import AnyStage, DPOStage, DrGRPOStage, GRPOStage, Recipe, SFTStage, Source
+from strop.pipeline.recipe import AnyStage, DPOStage, DrGRPOStage, GRPOStage, LoraTable, Recipe, SFTStage, Source
 
 _WANTED = {"sft": "demonstrations", "dpo": "preferences"}
 
@@ -22,7 +22,7 @@ def as_list(source: Source) -> list[str]:
 
 
 def check_order(recipe: Recipe, root: Path, *, where: str = "the recipe") -> None:
-    """Refuse a recipe whose stages cannot follow each other. ``root`` is what relative paths start from. Raises: RecipeError."""
+    """Refuse stages that cannot follow each other; relative paths start from ``root``. Raises: RecipeError."""
     names = stage_names(recipe)
     for name in names:
         if names.count(name) > 1:
@@ -32,12 +32,12 @@ def check_order(recipe: Recipe, root: Path, *, where: str = "the recipe") -> Non
                 why="tables and the report tell stages by name",
                 do='give each its own, e.g. name = "sft-2"',
             )
-    has_adapter = is_adapter(recipe.base, root)
+    held: LoraTable | bool = is_adapter(recipe.base, root)
     for index, stage in enumerate(recipe.stages):
         place = f"{where}, stage {index} ({names[index]})"
         _check_length(stage, place)
         _check_sources(stage, place)
-        has_adapter = _check_adapter(stage, has_adapter, place)
+        held = _check_adapter(stage, held, place)
     _check_base(recipe, root, where)
     _check_release(recipe, where)
 
@@ -102,27 +102,26 @@ def _check_tasks(stage: GRPOStage | DrGRPOStage, place: str) -> None:
         )
 
 
-def _check_adapter(stage: AnyStage, has_adapter: bool, place: str) -> bool:
-    """Whether there is an adapter after the stage."""
-    if stage.adapter is not None and not has_adapter:
+def _check_adapter(stage: AnyStage, held: LoraTable | bool, place: str) -> LoraTable | bool:
+    """The adapter after the stage: its shape, True for one of unknown shape, False for none. ``held`` is the one before."""
+    if stage.adapter is not None and not held:
         raise RecipeError(
             f'adapter = "{stage.adapter}" has no effect',
             where=place,
             why="no stage before it, and not the base either, leaves an adapter",
             do="remove it, or give an earlier stage `lora = { rank = 16 }`",
         )
-    if has_adapter and stage.lora is not None and stage.adapter in (None, "continue"):
+    goes_on = stage.adapter in (None, "continue")
+    if isinstance(held, LoraTable) and stage.lora is not None and goes_on and stage.lora != held:
         raise RecipeError(
             "`lora` has no effect here",
             where=place,
             why="the stage goes on training the adapter that it is given, whose shape is fixed",
             do='remove `lora`, or write adapter = "merge" to fold the old adapter in and start a new one',
         )
-    if stage.adapter == "fresh" and stage.lora is None:
-        raise RecipeError('adapter = "fresh" needs a shape', where=place, do="add `lora = { rank = 16 }`")
     if stage.lora is not None:
-        return True
-    return has_adapter and stage.adapter != "merge"
+        return stage.lora
+    return False if stage.adapter == "merge" else held
 
 
 def _check_base(recipe: Recipe, root: Path, where: str) -> None:

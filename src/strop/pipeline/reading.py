@@ -96,7 +96,7 @@ def _value(text: str) -> Any:
         return text
 
 
-# ------------------------------------------------------------------------------------------------- telling what is wrong
+# ------------------------------------------------------------------------------------------------ telling what is wrong
 
 
 def _told(error: ValidationError, tables: Mapping[str, Any], name: str, text: str) -> RecipeError:

@@ -1,7 +1,7 @@
 """What a recipe may say: one frozen table a stage, one for the gate, one for the release.
 
-The models hold no behaviour; reading a file and telling what is wrong with it live in ``reading``, what depends on several
-stages at once in ``order``. A key that a method does not use is not a field of its table, so it cannot be set in vain.
+The models hold no behaviour; reading a file and telling what is wrong with it live in ``reading``, what depends on
+several stages at once in ``order``. A key that a method does not use is not a field of its table: it cannot be set in vain.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Table(BaseModel):
     """A table of a recipe: unknown keys are refused, values are never coerced, nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class LoraTable(Table):
@@ -101,15 +101,13 @@ class RolloutTable(StageTable):
     tasks: Source
     columns: dict[str, str] | None = None
     verifier: str | None = None
-    """``my_rewards.py:score``, ``number`` or ``exact``; a world brings its own."""
+    """``my_rewards.py:score``, ``number``, ``exact`` …; a world brings its own."""
     world: dict[str, Any] | None = None
     """The world's difficulty dial, for example ``{num_steps = 3}``."""
     group_size: Annotated[int, Field(ge=2)] = 8
     prompts_per_step: Count = 16
     max_new_tokens: Count = 128
     temperature: Annotated[float, Field(gt=0)] = 1.0
-    clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    clip_high: Annotated[float, Field(gt=0)] = 0.2
 
 
 class GRPOStage(RolloutTable):

@@ -1,0 +1,152 @@
+"""Everything a run reads before it starts: base, rows, verifiers, suites. What is wrong with them is told here, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from strop.digests import digest_folder, digest_json
+from strop.pipeline import builders
+from strop.pipeline.order import as_list, check_order, stage_names
+from strop.pipeline.recipe import AnyStage, OfflineTable, Recipe, RolloutTable, Source
+from strop.pipeline.sources import digest_rows, load_grader, read_rows, world_of
+from strop.pipeline.stages import ModelRef, StageJob
+from strop.pipeline.workspace import Workspace
+from strop.types import Task, Verifier
+
+if TYPE_CHECKING:
+    from strop.chat import ChatTemplate
+    from strop.data import Preflight
+    from strop.verifiers import Audit
+
+_AUDITED_TASKS = 50
+_TRIED_TASKS = 5
+PREFLIGHT_KINDS = {"sft": "sft", "dpo": "dpo", "grpo": "tasks", "dr_grpo": "tasks"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A recipe with everything that it names."""
+
+    recipe: Recipe
+    base: ModelRef
+    template: ChatTemplate
+    jobs: tuple[StageJob, ...]
+
+
+def prepare(recipe: Recipe, workspace: Workspace, *, limit: int | None = None, where: str = "the recipe") -> Prepared:
+    """Read what the recipe names. ``limit`` lowers every stage's own. Raises: UserError of every kind."""
+    check_order(recipe, workspace.root, where=where)
+    jobs = tuple(_job(recipe, index, workspace, limit) for index in range(len(recipe.stages)))
+    base, template = base_model(recipe.base, workspace)
+    return Prepared(recipe=recipe, base=base, template=template, jobs=jobs)
+
+
+def base_model(name: str, workspace: Workspace) -> tuple[ModelRef, ChatTemplate]:
+    """The model that a name means, identified by the content of its files, and its template. Raises: ModelError."""
+    from strop.models import adapters, folders, loading, names
+
+    local = workspace.path(name)
+    source = str(local) if local.exists() else name
+    folder = names.local_folder(source)
+    keeper = folder
+    if names.is_adapter(folder) and not loading.has_tokenizer(folder):
+        found = folders.find_base(folder, adapters.read_config(folder)).folder
+        assert found is not None
+        keeper = found
+    template = loading.load_template(keeper)
+    ref = ModelRef(name="base", source=source, digest=digest_folder(folder), template_digest=template.digest)
+    return ref, template
+
+
+def _job(recipe: Recipe, index: int, workspace: Workspace, limit: int | None) -> StageJob:
+    stage = recipe.stages[index]
+    name = stage_names(recipe)[index]
+    rows = _rows(stage, workspace, lowest(stage.limit, limit), recipe.seed)
+    held_out: Sequence[Any] = ()
+    if isinstance(stage, OfflineTable) and stage.validation is not None:
+        held_out = read_rows(
+            stage.method, stage.validation, workspace, columns=stage.columns, split="dev", limit=limit or 200
+        )
+    verifier = load_grader(stage.verifier, stage.tasks, workspace) if isinstance(stage, RolloutTable) else None
+    audit = None
+    if verifier is not None and isinstance(stage, RolloutTable):
+        audit = audit_verifier(stage.verifier, stage.tasks, verifier, rows)
+    return StageJob(
+        name=name,
+        stage=stage,
+        rows=rows,
+        data_digest=digest_rows(rows),
+        num_steps=builders.num_steps(stage, len(rows)),
+        seed=recipe.seed,
+        recipe_digest=digest_json(recipe.model_dump(mode="json")),
+        validation=held_out,
+        validation_digest=digest_rows(held_out) if held_out else "",
+        verifier=verifier,
+        audit=audit,
+    )
+
+
+def _rows(stage: AnyStage, workspace: Workspace, limit: int | None, seed: int) -> list[Any]:
+    if isinstance(stage, RolloutTable):
+        return list(
+            read_rows(
+                stage.method, stage.tasks, workspace, columns=stage.columns, limit=limit, seed=seed, dial=stage.world
+            )
+        )
+    return list(read_rows(stage.method, stage.data, workspace, columns=stage.columns, limit=limit, seed=seed))
+
+
+def lowest(*limits: int | None) -> int | None:
+    """The lowest of the limits that are given."""
+    given = [limit for limit in limits if limit is not None]
+    return min(given) if given else None
+
+
+def audit_verifier(named: str | None, source: Source, verifier: Verifier, tasks: Sequence[Task]) -> Audit:
+    """How the verifier judges known answers of the first tasks. Raises: VerifierError if it fails, or itself breaks.
+
+    A world brings right and wrong answers, a built-in verifier is tried on the ``answer`` column. What a user's own
+    function should say nobody else knows: it must only answer, and answer the same twice.
+    """
+    from strop.verifiers import answer_cases, audit, reference_cases
+
+    tasks = tasks[:_AUDITED_TASKS]
+    if named is None:
+        world = world_of(next(name for name in as_list(source) if name.startswith("world:")))
+        cases = reference_cases(tasks, world.reference_text, world.mutations)
+    elif ":" in named:
+        cases = [replace(case, should_pass=None) for case in answer_cases(tasks[:_TRIED_TASKS])]
+    else:
+        cases = answer_cases(tasks)
+    return audit(verifier, cases).require()
+
+
+def preflight(job: StageJob, template: ChatTemplate, context: int) -> Preflight:
+    """What one pass over the job's rows holds. Raises: DataError for rows that training would refuse."""
+    from strop import data
+
+    stage = job.stage
+    if isinstance(stage, RolloutTable):
+        length = context - stage.max_new_tokens
+    else:
+        length = stage.max_length or context
+    report = data.preflight(job.rows, template, max_length=length, kind=PREFLIGHT_KINDS[stage.method])
+    report.require()
+    return report
+
+
+def context_length(source: str) -> int:
+    """The longest sequence that the model's configuration allows."""
+    from strop.models import adapters, folders, names
+
+    folder: Path | None = names.local_folder(source)
+    assert folder is not None
+    if names.is_adapter(folder):
+        folder = folders.find_base(folder, adapters.read_config(folder)).folder
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder).get_text_config()
+    return int(getattr(config, "max_position_embeddings", None) or 1_000_000)

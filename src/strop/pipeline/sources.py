@@ -1,0 +1,117 @@
+"""Names of data become rows: worlds, files, folders and hub ids, one or several, all through the same door."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from strop.digests import digest_json
+from strop.errors import DataError, RecipeError
+from strop.pipeline.order import as_list
+from strop.pipeline.recipe import Source
+from strop.pipeline.workspace import Workspace
+from strop.types import Conversation, Preference, Task, Verifier
+
+if TYPE_CHECKING:
+    from strop.worlds import World
+
+WORLD_ROWS = 1000
+"""How many rows a world generates where no ``limit`` says."""
+Row = Conversation | Preference | Task
+_Row = TypeVar("_Row", Conversation, Preference, Task)
+
+
+def read_rows(
+    method: str,
+    source: Source,
+    workspace: Workspace,
+    *,
+    columns: Mapping[str, str] | None = None,
+    split: str = "train",
+    limit: int | None = None,
+    seed: int = 0,
+    dial: Mapping[str, Any] | None = None,
+) -> list[Row]:
+    """The rows that ``method`` learns from; ``limit`` holds for each source. Raises: DataError, RecipeError."""
+    from strop import data
+
+    rows: list[Row] = []
+    for name in as_list(source):
+        if name.startswith("world:"):
+            rows += _world_rows(method, name, split, limit or WORLD_ROWS, seed, dial or {})
+            continue
+        path = workspace.path(name)
+        place = str(path) if path.exists() or _looks_local(name) else name
+        reader: Callable[..., Sequence[Row]] = {
+            "sft": data.read_conversations,
+            "dpo": data.read_preferences,
+        }.get(method, data.read_tasks)
+        rows += reader(place, columns=columns, split=split, limit=limit)
+    if not rows:
+        raise DataError(
+            f"{', '.join(as_list(source))} has no rows", why="there is nothing to learn from", do="check the data"
+        )
+    return rows
+
+
+def _looks_local(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.endswith((".jsonl", ".json", ".parquet", ".csv", ".gz"))
+
+
+def _world_rows(
+    method: str, source: str, split: str, num_rows: int, seed: int, dial: Mapping[str, Any]
+) -> Sequence[Row]:
+    world = world_of(source)
+    if method == "sft":
+        return world.demonstrations(split, num_rows, seed)
+    if method == "dpo":
+        return world.preferences(split, num_rows, seed)
+    try:
+        return world.tasks(split, num_rows, seed, **dial)
+    except TypeError as error:
+        raise RecipeError(
+            f"the world of `{source}` cannot be set so",
+            where=f"world = {dict(dial)}",
+            why=str(error),
+            do="see its settings",
+        ) from error
+
+
+def world_of(source: str) -> World:
+    """The world that a source names. Raises: RecipeError naming the nearest."""
+    from strop.worlds import get_world
+
+    return get_world(source.removeprefix("world:").partition("/")[0])
+
+
+def load_grader(name: str | None, tasks: Source, workspace: Workspace) -> Verifier:
+    """The verifier named in a recipe, or else the one of the tasks' world. Raises: RecipeError, VerifierError."""
+    if name is None:
+        source = next((source for source in as_list(tasks) if source.startswith("world:")), None)
+        if source is None:
+            raise RecipeError(
+                f"tasks of {', '.join(as_list(tasks))} have no verifier",
+                why="a file brings no judge of its answers",
+                do='name one: "my_rewards.py:score", "number" or "exact"',
+            )
+        return world_of(source).verifier
+    from strop.verifiers import load_verifier
+
+    file, colon, function = name.rpartition(":")
+    return load_verifier(f"{workspace.path(file)}:{function}" if colon else name)
+
+
+def digest_rows(rows: Sequence[Row]) -> str:
+    """The identity of rows by content; where they were read from does not count."""
+    return digest_json([digest_json({**_plain(row), "source": ""}) for row in rows])
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
