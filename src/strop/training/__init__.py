@@ -1,0 +1,8 @@
+"""Training: the one loop, its optimizer and schedules, checkpoints, guards and validation."""
+
+from strop.training.checkpoint import latest_checkpoint
+from strop.training.loop import Step, train
+from strop.training.optimizer import AdamW
+from strop.training.validation import load_best, save_best, validate
+
+__all__ = ["AdamW", "Step", "latest_checkpoint", "load_best", "save_best", "train", "validate"]

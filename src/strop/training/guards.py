@@ -1,0 +1,59 @@
+"""The guard against losses and gradients that are not numbers: it names the sample and leaves the weights as they were."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import nn
+
+from strop import batches
+from strop.errors import NonFiniteError
+from strop.types import Batch
+
+_MAX_NAMES = 8
+
+Backward = Callable[[Batch], float]
+"""Runs forward and backward of one micro-batch and returns its loss."""
+
+
+def culprits(micro_batches: Iterable[Batch], parameters: Mapping[str, nn.Parameter], backward: Backward) -> list[str]:
+    """The rows whose loss or gradient is not finite when their group runs alone; groups are never torn apart."""
+    found: list[str] = []
+    for micro_batch in micro_batches:
+        for group in batches.split(micro_batch, 1):
+            _forget(parameters)
+            loss = backward(group)
+            if not (math.isfinite(loss) and _are_finite(parameters)):
+                found.extend(group.names)
+    _forget(parameters)
+    return found
+
+
+def _are_finite(parameters: Mapping[str, nn.Parameter]) -> bool:
+    return all(bool(torch.isfinite(p.grad).all()) for p in parameters.values() if p.grad is not None)
+
+
+def _forget(parameters: Mapping[str, nn.Parameter]) -> None:
+    for parameter in parameters.values():
+        parameter.grad = None
+
+
+def non_finite(step: int, loss: float, grad_norm: float, names: list[str], all_names: Iterable[str]) -> NonFiniteError:
+    """The error of a step that cannot be taken."""
+    what = (
+        f"the loss of step {step} is {loss}"
+        if not math.isfinite(loss)
+        else f"the gradient norm of step {step} is {grad_norm}"
+    )
+    told = names or list(all_names)
+    listed = ", ".join(told[:_MAX_NAMES]) + (f" and {len(told) - _MAX_NAMES} more" if len(told) > _MAX_NAMES else "")
+    return NonFiniteError(
+        what,
+        where=f"rows {listed}",
+        why="each of these rows gives it when run alone"
+        if names
+        else "no single row gives it alone; they are the step's rows",
+        do="inspect or drop these rows, or lower lr; the weights are those before the step, the last checkpoint is good",
+    )
