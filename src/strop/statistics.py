@@ -30,8 +30,8 @@ def wilson(successes: float, num_trials: int, confidence: float = 0.95) -> Inter
     centre = (p + z²/2n) / (1 + z²/n);  half = z √(p(1-p)/n + z²/4n²) / (1 + z²/n)
 
     *Source*: Wilson 1927; without continuity correction. Assumes independent trials: for several samples of one item
-    use ``mean_interval`` with clusters. ``successes`` may be a half-integer (ties). No trials: [0, 1], which claims
-    nothing.
+    use ``mean_interval`` with clusters. ``successes`` may be a half-integer (ties). No trials: [0, 1], no claim.
+    The 95 % interval covers 93 to 97 % for n ≥ 100 and p in 0.1 to 0.9; counts are discrete, so smaller n varies more.
     """
     _require_confidence(confidence)
     if not 0 <= successes <= num_trials:
@@ -60,7 +60,10 @@ def mcnemar(gained: int, lost: int) -> float:
     if gained < 0 or lost < 0:
         raise ValueError(f"counts are not negative: {gained}, {lost}")
     n, fewer = gained + lost, min(gained, lost)
-    tail = sum(math.comb(n, i) for i in range(fewer + 1))
+    term = tail = 1  # C(n, 0); integers, so that thousands of items stay exact
+    for i in range(1, fewer + 1):
+        term = term * (n - i + 1) // i
+        tail += term
     return min(1.0, 2 * tail / (1 << n))
 
 
@@ -139,13 +142,39 @@ def paired_difference(
     *,
     clusters: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, Interval]:
     """Mean(candidate - baseline) over the same items in the same order, with its ``mean_interval``."""
     _require_paired(candidate, baseline)
     differences = [float(c) - float(b) for c, b in zip(candidate, baseline, strict=True)]
-    interval = mean_interval(differences, clusters=clusters, confidence=confidence, seed=seed)
+    interval = mean_interval(
+        differences, clusters=clusters, confidence=confidence, num_resamples=num_resamples, seed=seed
+    )
     return math.fsum(differences) / len(differences), interval
+
+
+def is_equivalent(
+    candidate: Sequence[float],
+    baseline: Sequence[float],
+    *,
+    margin: float,
+    clusters: Sequence[Hashable] | None = None,
+    alpha: float = 0.05,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> bool:
+    """Whether both one-sided tests reject a difference of ``margin`` or more at level ``alpha`` (TOST).
+
+    That is: the 1 - 2 alpha interval of the paired difference lies inside (-margin, margin). *Source*: Schuirmann 1987.
+    Overlapping intervals are no equivalence, and too few items to tell answer False.
+    """
+    if not margin > 0:
+        raise ValueError(f"the margin is the largest difference that does not matter; it is not {margin}")
+    _, interval = paired_difference(
+        candidate, baseline, clusters=clusters, confidence=1 - 2 * alpha, num_resamples=num_resamples, seed=seed
+    )
+    return -margin < interval.low and interval.high < margin
 
 
 def win_rate(wins: int, ties: int, losses: int, confidence: float = 0.95) -> tuple[float, Interval]:

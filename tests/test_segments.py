@@ -1,0 +1,78 @@
+"""The one shift and the per-sequence reductions, against loops over sequences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strop.segments import predictors, scatter, segment_count, segment_mean, segment_sum
+
+thorough = settings(max_examples=40, deadline=None, derandomize=True)
+sequences = st.lists(
+    st.lists(st.tuples(st.floats(-9, 9), st.booleans()), min_size=1, max_size=6), min_size=1, max_size=5
+)
+
+
+def lay_out(rows: list[list[tuple[float, bool]]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Values, mask and sequence ids of the rows laid end to end."""
+    values = torch.tensor([value for row in rows for value, _ in row], dtype=torch.float64)
+    mask = torch.tensor([masked for row in rows for _, masked in row])
+    return values, mask, torch.tensor([i for i, row in enumerate(rows) for _ in row])
+
+
+def test_a_token_is_predicted_from_the_position_before_it_in_its_own_sequence() -> None:
+    mask = torch.tensor([False, True, True, False, False, True])
+    position_ids = torch.tensor([0, 1, 2, 0, 1, 2])
+    targets, positions = predictors(mask, position_ids)
+    assert targets.tolist() == [1, 2, 5]
+    assert positions.tolist() == [0, 1, 4]
+
+
+def test_the_first_token_of_a_sequence_cannot_be_trained() -> None:
+    with pytest.raises(AssertionError, match="first token"):
+        predictors(torch.tensor([False, True, True]), torch.tensor([0, 1, 0]))
+
+
+def test_nothing_masked_in_has_no_predictors() -> None:
+    targets, positions = predictors(torch.zeros(3, dtype=torch.bool), torch.arange(3))
+    assert targets.tolist() == positions.tolist() == []
+
+
+def test_scattered_values_stand_at_their_targets_and_keep_their_gradient() -> None:
+    values = torch.tensor([2.0, 3.0], requires_grad=True)
+    placed = scatter(values, torch.tensor([1, 3]), 5)
+    assert placed.tolist() == [0, 2, 0, 3, 0]
+    (gradient,) = torch.autograd.grad((placed * torch.arange(5)).sum(), values)
+    assert gradient.tolist() == [1.0, 3.0]
+
+
+@thorough
+@given(rows=sequences)
+def test_segment_reductions_equal_a_loop_over_the_sequences(rows: list[list[tuple[float, bool]]]) -> None:
+    values, mask, ids = lay_out(rows)
+    sums = [sum(value for value, _ in row) for row in rows]
+    kept = [[value for value, masked in row if masked] for row in rows]
+    means = [sum(row) / len(row) if row else 0.0 for row in kept]
+    assert segment_sum(values, ids, len(rows)).tolist() == pytest.approx(sums, abs=1e-9)
+    assert segment_mean(values, mask, ids, len(rows)).tolist() == pytest.approx(means, abs=1e-9)
+    assert segment_count(mask, ids, len(rows)).tolist() == [len(row) for row in kept]
+
+
+def test_a_sequence_without_masked_tokens_has_mean_zero_and_no_gradient() -> None:
+    values = torch.tensor([5.0, 7.0], requires_grad=True)
+    means = segment_mean(values, torch.tensor([False, True]), torch.tensor([0, 1]), 2)
+    assert means.tolist() == [0.0, 7.0]
+    (gradient,) = torch.autograd.grad(means.sum(), values)
+    assert gradient.tolist() == [0.0, 1.0]
+
+
+def test_a_sequence_number_without_any_token_is_zero() -> None:
+    assert segment_sum(torch.ones(2), torch.tensor([0, 2]), 4).tolist() == [1.0, 0.0, 1.0, 0.0]
+
+
+def test_a_long_sequence_is_counted_exactly() -> None:
+    assert (
+        segment_count(torch.ones(70_000, dtype=torch.bool), torch.zeros(70_000, dtype=torch.int64), 1).item() == 70_000
+    )
