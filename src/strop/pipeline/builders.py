@@ -50,7 +50,6 @@ def make_lora(table: LoraTable | None) -> LoRA | None:
 def make_optimizer(stage: AnyStage, *, low_rank: bool) -> AdamW:
     """The optimizer of the stage."""
     from strop.training import AdamW
-    from strop.verifiers import Audit
 
     return AdamW(
         lr=learning_rate(stage, low_rank=low_rank),

@@ -15,7 +15,7 @@ from strop.errors import OutputError
 def locked(folder: Path) -> Iterator[None]:
     """Hold ``folder``'s lock for the block. Raises: OutputError if another living process holds it.
 
-    The lock is ``flock`` on ``folder/lock``, not the file's existence, so one left behind by a killed run is free at once.
+    The lock is ``flock`` on ``folder/lock``, not the file's existence: what a killed run leaves behind is free at once.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

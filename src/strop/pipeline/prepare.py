@@ -1,4 +1,4 @@
-"""Everything a run reads before it starts: base, rows, verifiers, suites. What is wrong with them is told here, at once."""
+"""Everything a run reads before it starts: base, rows, verifiers. What is wrong with them is told here, at once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a recipe may say: one frozen table a stage, one for the gate, one for the release.
 
 The models hold no behaviour; reading a file and telling what is wrong with it live in ``reading``, what depends on
-several stages at once in ``order``. A key that a method does not use is not a field of its table: it cannot be set in vain.
+several stages at once in ``order``. A key that a method does not use is no field of its table: nothing is set in vain.
 """
 
 from __future__ import annotations

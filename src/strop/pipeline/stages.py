@@ -1,4 +1,4 @@
-"""One stage: from a model and rows to a model, cached by the content of everything that goes in, resumable at any moment."""
+"""One stage: from a model and rows to a model, cached by the content of all that goes in, resumable at any moment."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Finished:
 
 
 def stage_key(job: StageJob, parent: ModelRef) -> str:
-    """The identity of a stage's result: code version, settings, model, data, verifier, template and seed, all by content."""
+    """The identity of a stage's result: code version, settings, model, data, verifier, template, seed, by content."""
     settings = {key: value for key, value in job.stage.model_dump().items() if key not in _NOT_IDENTITY}
     if not job.validation:  # without validation, checkpoints only say where a killed run goes on
         settings.pop("checkpoint_every")
