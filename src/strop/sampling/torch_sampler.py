@@ -1,6 +1,6 @@
 """The embedded engine: a plain decode loop over the policy's own model, with a key-value cache.
 
-It reads the policy's weights where they lie, so every call sees them as they are now.
+It reads the policy's weights where they lie, in the policy's precision: every call sees them as they are now.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class TorchSampler:
         _check_lengths(prompts, params.max_new_tokens, self.policy.max_length)
         start = time.perf_counter()
         completions: list[Completion | None] = [None] * len(prompts)
-        with _evaluating(self.policy.model), torch.inference_mode():
+        with _evaluating(self.policy.model), self.policy.autocast(), torch.inference_mode():
             for batch in _batches(prompts, params.max_new_tokens, self.max_batch_tokens):
                 for row in self._decode(batch, prompts, params, seeds):
                     completions[row.index] = self._completion(row)

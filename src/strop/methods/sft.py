@@ -1,0 +1,44 @@
+"""Supervised fine-tuning: conversations → render → mask → batches, descended by cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from strop.batches import collate
+from strop.data import conversation_sample, preflight
+from strop.data.order import batches_from
+from strop.methods.rows import first_step, samples_digest
+from strop.objectives import CrossEntropy
+from strop.types import Batch, Conversation, Cursor, Stream
+
+if TYPE_CHECKING:
+    from strop.models import Policy
+
+
+def sft(
+    policy: Policy,
+    conversations: Sequence[Conversation],
+    *,
+    batch_size: int = 16,
+    max_length: int | None = None,
+    turns: Literal["all", "last"] = "all",
+    seed: int = 0,
+) -> tuple[Stream, CrossEntropy]:
+    """The stream and objective of supervised fine-tuning on the assistant's tokens.
+
+    Every pass sees each row once, in an order that follows from ``seed`` and the pass; ``max_length`` is the model's
+    context if None. Cursor: the number of steps done, and the identity of rows and order.
+    *Source*: the objective's file. Raises: DataError for what the pre-flight refuses, in the stream MismatchError for a
+    cursor of other rows.
+    """
+    length = max_length or policy.max_length
+    preflight(conversations, policy.template, max_length=length, kind="sft", turns=turns).require()
+    samples = [conversation_sample(policy.template, row, max_length=length, turns=turns) for row in conversations]
+    identity = {"rows": samples_digest(samples), "batch_size": batch_size, "seed": seed}
+
+    def stream(policy: Policy, start: Cursor | None = None) -> Iterator[Batch]:
+        for step, rows in batches_from(first_step(start, identity), len(samples), batch_size, seed=seed):
+            yield collate([samples[row] for row in rows], cursor={**identity, "step": step + 1})
+
+    return stream, CrossEntropy()
