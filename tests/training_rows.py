@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 import transformers
-from tiny_models import make_config
 
 from strop.batches import collate
 from strop.models import adapters
 from strop.models.adapters import LoRA
 from strop.models.policy import Policy
+from strop.objectives import CrossEntropy
+from strop.training import AdamW, latest_checkpoint, train
 from strop.types import Batch, Sample
+from tiny_models import make_config
 
 VOCAB_SIZE = 64
 
@@ -59,3 +62,21 @@ def make_stream(
             yield collate([rows[i] for i in order[first : first + batch_size]], cursor={"given": given})
 
     return stream
+
+
+def train_to_the_end(folder: str) -> None:
+    """Train 40 steps with a checkpoint every two, going on from what an earlier life left, and write the digest."""
+    torch.set_num_threads(1)
+    run = Path(folder)
+    run.mkdir(exist_ok=True)
+    policy = make_policy()
+    optimizer = AdamW(lr=1e-2, schedule="cosine")
+    resume = latest_checkpoint(run)
+    for step in train(
+        policy, make_stream(make_rows(24)), CrossEntropy(), optimizer=optimizer, num_steps=40, resume=resume
+    ):
+        with open(run / "log", "a") as log:
+            log.write(f"{step.number}\n")
+        if step.number % 2 == 0:
+            step.save(run)
+    (run / "digest").write_text(policy.digest())

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training_rows import make_policy, make_rows, make_stream
 
 from strop.batches import collate
 from strop.errors import CheckpointError, DataError, MemoryLimitError, NonFiniteError
@@ -18,6 +17,7 @@ from strop.models import LoRA, Policy
 from strop.objectives import CrossEntropy
 from strop.training import AdamW, Step, train
 from strop.types import Batch, Loss, Outputs, Sample
+from training_rows import make_policy, make_rows, make_stream
 
 ROWS = make_rows(32)
 
@@ -176,13 +176,12 @@ def test_a_non_finite_step_names_the_sample_and_keeps_the_last_good_weights(
     steps = train(
         policy, make_stream(rows), objective, optimizer=optimizer, num_steps=4, micro_batch_tokens=micro_batch_tokens
     )
-    last_good = policy.digest()
+    digests = [policy.digest()]
     with pytest.raises(NonFiniteError) as told:
-        for _ in steps:
-            last_good = policy.digest()
+        digests.extend(policy.digest() for _ in steps)
     assert "row-5" in told.value.where
     assert told.value.where.count("row-") == 1
-    assert policy.digest() == last_good
+    assert policy.digest() == digests[-1]
     assert all(p.grad is None for p in policy.trainable().values())
 
 

@@ -123,13 +123,16 @@ class Policy:
     def _bucket(
         self, batch: Batch, layout: padded.Layout, entropy: bool, temperature: float
     ) -> tuple[Tensor, Tensor | None]:
-        if self._through_head is None:
-            with self.autocast():
-                vocab_size = int(self.model.config.get_text_config().vocab_size)
-                self._through_head = padded.selects_positions(self.model, vocab_size, self.device)
         with self.autocast():
-            logits = padded.kept_logits(self.model, layout, through_head=self._through_head)
+            logits = padded.kept_logits(self.model, layout, through_head=self._selects_positions())
         return padded.token_logprobs(logits, batch.token_ids[layout.targets], temperature, entropy=entropy)
+
+    def _selects_positions(self) -> bool:
+        if self._through_head is None:
+            vocab_size = int(self.model.config.get_text_config().vocab_size)
+            with self.autocast():
+                self._through_head = padded.selects_positions(self.model, vocab_size, self.device)
+        return self._through_head
 
     def _require_context(self, batch: Batch) -> None:
         longest = int(batch.position_ids.max()) + 1
@@ -148,6 +151,7 @@ class Policy:
         if self.lora is None or self.lora.dropout == 0.0:
             yield
             return
+        self._selects_positions()  # the probe would compare two different dropouts, and use up random numbers
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
