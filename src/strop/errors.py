@@ -37,6 +37,13 @@ class DataError(UserError):
     """A data file or row that cannot be used."""
 
 
+class RowError(DataError):
+    """A row that was read but cannot be trained on; ``reason`` is its short code in a ledger."""
+
+    reason: str = "unusable"
+    num_tokens: int = 0
+
+
 class TemplateError(UserError):
     """A chat template that is missing, drops a role, or cannot be rendered."""
 
