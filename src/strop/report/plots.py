@@ -27,7 +27,7 @@ class Plot:
     kind: ClassVar[str] = "plot"
     title: str
     svg: str
-    """Inline markup without scripts or links, in the page's ``currentColor``, ``var(--grid)`` and ``var(--series-N)``."""
+    """Inline markup without scripts or links, in the page's ``currentColor``, ``var(--grid)``, ``var(--series-N)``."""
     caption: str
 
 
