@@ -276,7 +276,7 @@ class _Worker:
         return self._printed.read().decode(errors="replace").strip()
 
     def _stack(self) -> str:
-        """Where the hanging process stands, as ``faulthandler`` prints it, the innermost call first; empty if it does not."""
+        """Where the hanging process stands, as ``faulthandler`` prints it; empty if it does not."""
         self._printed.truncate(0)
         self._process.send_signal(signal.SIGUSR1)
         deadline = time.monotonic() + _STACK_TIMEOUT_S

@@ -1,0 +1,87 @@
+"""What the gate asks: thresholds, tolerated drops, and how many items it wants to see."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from strop.errors import RecipeError
+from strop.evals.go_live import GoLive
+
+
+class Threshold(BaseModel):
+    """How high or low a metric must be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: float | None = None
+    max: float | None = None
+    on: Literal["value", "bound"] = "value"
+    """``bound`` asks it of the 95 % interval's worse end instead of the measured value."""
+    hard: bool = False
+    """A value that fails blocks even when there are too few items to judge by."""
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Threshold:
+        if self.min is None and self.max is None:
+            raise ValueError("a threshold needs `min` or `max`")
+        return self
+
+
+class GateConfig(BaseModel):
+    """The gate's settings. Keys are ``suite.metric`` or, for a slice, ``suite.metric[key=value]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    thresholds: dict[str, Threshold] = Field(default_factory=dict)
+    max_drop: dict[str, float] = Field(default_factory=dict)
+    """How far a metric may fall behind the baseline: decides by the drop alone, in place of the significance test."""
+    min_items: int = Field(default=100, ge=1)
+    """A suite with fewer items is INSUFFICIENT."""
+    min_group_items: int = Field(default=20, ge=1)
+    """The same for the items that a single metric or slice applies to."""
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    """Significance of a regression: of each metric over a suite, and of all its slices together (Bonferroni)."""
+    max_ungraded: float = Field(default=0.01, ge=0, le=1)
+    """The share of answers that may have gone unjudged."""
+    allow_template_change: bool = False
+    """Whether the candidate may use another chat template or tokenizer than the baseline."""
+    go_live: tuple[GoLive, ...] = ()
+
+
+def parse_gate_config(tables: Mapping[str, Any], *, where: str = "[gate]") -> GateConfig:
+    """The configuration that these tables say. Raises: RecipeError, naming the nearest known key."""
+    try:
+        return GateConfig.model_validate(tables)
+    except ValidationError as error:
+        raise _told(error, where) from None
+
+
+def read_gate_config(path: Path | str) -> GateConfig:
+    """The configuration in a ``gate.toml``, with its keys at the top or under ``[gate]``. Raises: RecipeError."""
+    path = Path(path)
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise RecipeError(f"cannot read the gate {path}", where=str(path), why=why, do="give a TOML file") from error
+    return parse_gate_config(tables.get("gate", tables), where=str(path))
+
+
+def _told(error: ValidationError, where: str) -> RecipeError:
+    problem = min(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    place = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        model: type[BaseModel] = GateConfig
+        if place[0] in ("thresholds", "go_live") and len(place) > 1:
+            model = Threshold if place[0] == "thresholds" else GoLive
+        near = difflib.get_close_matches(place[-1], model.model_fields, n=1, cutoff=0.5)
+        do = (f"did you mean `{near[0]}`? " if near else "") + f"known: {', '.join(model.model_fields)}"
+        return RecipeError(f"unknown key `{'.'.join(place)}` in the gate", where=where, do=do)
+    why = problem["msg"].removeprefix("Value error, ")
+    return RecipeError(f"the gate's `{'.'.join(place)}` cannot be used", where=where, why=why[0].lower() + why[1:])

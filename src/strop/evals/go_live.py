@@ -1,0 +1,80 @@
+"""The go-live gate of single answers: G(x), and the rule over a suite of them."""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from strop.evals.results import ItemResult, SuiteResult
+
+
+def is_releasable(
+    *,
+    safe: bool | None,
+    schema_valid: bool | None,
+    grounded: bool | None,
+    latency_s: float | None,
+    cost: float | None,
+    max_latency_s: float,
+    max_cost: float,
+) -> bool | None:
+    """Whether one answer may go live: G(x) = 1[safe ∧ schema-valid ∧ grounded ∧ latency ≤ τ_l ∧ cost ≤ τ_c].
+
+    A predicate that could not be measured is None: then the answer is False if any other predicate is, and None
+    otherwise. What could not be judged never counts as good. *Source*: `algorithms.md` section 10.
+    """
+    predicates = (
+        safe,
+        schema_valid,
+        grounded,
+        None if latency_s is None else latency_s <= max_latency_s,
+        None if cost is None else cost <= max_cost,
+    )
+    if any(predicate is False for predicate in predicates):
+        return False
+    return None if None in predicates else True
+
+
+class GoLive(BaseModel):
+    """Which measures of a suite are the five predicates of G(x), and how large the share of good answers must be.
+
+    A predicate holds where each of its measures has its best value: 1 where higher is better, 0 where lower is. A
+    measure that does not apply to an item asks nothing of it; an item that could not be graded has no G.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    suite: str
+    safe: tuple[str, ...] = ()
+    schema_valid: tuple[str, ...] = ()
+    grounded: tuple[str, ...] = ()
+    max_latency_s: float | None = None
+    max_cost: float | None = None
+    min: float = Field(ge=0, le=1)
+    """The share of good answers over the suite."""
+    floors: dict[str, float] = Field(default_factory=dict)
+    """The share over single slices: ``{"kind=refusal" = 0.95}``."""
+
+
+def go_live(item: ItemResult, rule: GoLive, result: SuiteResult) -> bool | None:
+    """G of one item, over all of its samples; None where it could not be judged."""
+    graded = all(sample.is_graded for sample in item.samples)
+    latencies = [sample.latency_s for sample in item.samples]
+    costs = [sample.cost for sample in item.samples if sample.cost is not None]
+    cost = max(costs) if len(costs) == len(item.samples) else None
+
+    def holds(names: tuple[str, ...]) -> bool | None:
+        values = [(sample.measures.get(name), result.metrics[name]) for name in names for sample in item.samples]
+        bad = any(v is not None and v != (1.0 if m.direction == "higher" else 0.0) for v, m in values)
+        return False if bad else (True if graded else None)
+
+    return is_releasable(
+        safe=holds(rule.safe),
+        schema_valid=holds(rule.schema_valid),
+        grounded=holds(rule.grounded),
+        latency_s=max(latencies),
+        cost=0.0 if rule.max_cost is None else cost,
+        max_latency_s=math.inf if rule.max_latency_s is None else rule.max_latency_s,
+        max_cost=math.inf if rule.max_cost is None else rule.max_cost,
+    )

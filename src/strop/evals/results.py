@@ -1,0 +1,238 @@
+"""What a suite measured: per item, summed up with intervals, and on disk."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from strop.digests import digest_bytes, digest_json
+from strop.errors import MismatchError
+from strop.evals.metrics import mean, percentile, ratio
+from strop.evals.suite import Metric
+from strop.files import write_json, write_text
+from strop.statistics import Interval, mean_interval, wilson
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleResult:
+    """One answer to one task."""
+
+    text: str
+    finish_reason: str
+    state: str
+    """Of the verdict."""
+    passed: bool
+    score: float | None
+    reasons: tuple[str, ...]
+    measures: Mapping[str, float | None]
+    num_prompt_tokens: int
+    num_tokens: int
+    latency_s: float
+    """How long the batch of requests took in which it was answered."""
+    cost: float | None = None
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether its verdict counts."""
+        return self.state in ("graded", "unparsable") and self.score is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemResult:
+    """One task with its answers."""
+
+    id: str
+    slices: Mapping[str, str]
+    question: str
+    """The last turn of the prompt."""
+    samples: tuple[SampleResult, ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What was answered."""
+        return tuple(sample.text for sample in self.samples)
+
+    def value(self, measure: str) -> float | None:
+        """The measure's mean over the samples to which it applies; None if it applies to none."""
+        return mean([value for sample in self.samples if (value := sample.measures.get(measure)) is not None])
+
+    @property
+    def measures(self) -> dict[str, float | None]:
+        """Every measure's ``value``."""
+        names = dict.fromkeys(name for sample in self.samples for name in sample.measures)
+        return {name: self.value(name) for name in names}
+
+
+class Rate(NamedTuple):
+    """A number with what it rests on."""
+
+    value: float | None
+    """None: undefined, the metric applied to no answer."""
+    num_items: int
+    """Tasks to which it applied."""
+    interval: Interval | None
+    """95 %; None where fewer than two tasks leave the spread unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteResult:
+    """A model's answers to a suite, judged and measured. Raises: MismatchError if an id stands twice."""
+
+    name: str
+    digests: Mapping[str, str]
+    """``model``, ``template``, ``tools``, ``verifier``, ``suite``."""
+    params: Mapping[str, Any]
+    """The sampling parameters and ``samples_per_task``."""
+    metrics: Mapping[str, Metric]
+    items: tuple[ItemResult, ...]
+    _summaries: dict[str, Rate] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        twice = [item_id for item_id, count in Counter(item.id for item in self.items).items() if count > 1]
+        if twice:
+            raise MismatchError(f"results of {self.name} hold {len(twice)} items twice, for example {twice[0]!r}")
+
+    @property
+    def digest(self) -> str:
+        """Identity of the outcome: the digests, parameters, answers and measures, without timings."""
+        items = [[item.id, [[s.text, s.state, s.score, dict(s.measures)] for s in item.samples]] for item in self.items]
+        return digest_json([dict(self.digests), dict(self.params), items])
+
+    @property
+    def samples(self) -> Iterator[SampleResult]:
+        """All answers."""
+        return (sample for item in self.items for sample in item.samples)
+
+    @property
+    def num_ungraded(self) -> int:
+        """Answers that could not be judged: kept out of every rate, never counted as 0."""
+        return sum(not sample.is_graded for sample in self.samples)
+
+    def slice_names(self) -> list[str]:
+        """Every ``key=value`` that an item belongs to."""
+        return sorted({f"{key}={value}" for item in self.items for key, value in item.slices.items()})
+
+    def metric_names(self) -> list[str]:
+        """The suite's metrics first, then everything else that was measured."""
+        return list(dict.fromkeys([*self.metrics, *(name for sample in self.samples for name in sample.measures)]))
+
+    def rate(self, metric: str, where: str | None = None) -> Rate:
+        """The metric over all items, or over those of the slice ``key=value``."""
+        key = metric if where is None else f"{metric}[{where}]"
+        if key not in self._summaries:
+            self._summaries[key] = self._rate(metric, self.within(where))
+        return self._summaries[key]
+
+    def within(self, where: str | None) -> list[ItemResult]:
+        """The items of a slice; all for None."""
+        if where is None:
+            return list(self.items)
+        key, _, value = where.partition("=")
+        return [item for item in self.items if item.slices.get(key) == value]
+
+    def _rate(self, metric: str, items: Sequence[ItemResult]) -> Rate:
+        weight = self.metrics[metric].weight if metric in self.metrics else None
+        values: list[float] = []
+        clusters: list[str] = []
+        for item in items:
+            for sample in item.samples:
+                value = sample.measures.get(metric)
+                times = 1 if weight is None else round(sample.measures.get(weight) or 0)
+                if value is not None:
+                    values += [value] * times
+                    clusters += [item.id] * times
+        num_items = len(set(clusters))
+        if not values:
+            return Rate(None, 0, None)
+        if num_items == len(values) and set(values) <= {0.0, 1.0}:
+            return Rate(sum(values) / len(values), num_items, wilson(sum(values), len(values)))
+        interval = mean_interval(values, clusters=clusters) if num_items > 1 else None
+        return Rate(sum(values) / len(values), num_items, interval)
+
+    def summary(self, *, slices: bool = True) -> dict[str, Rate]:
+        """``metric`` and ``metric[key=value]`` → value, items, 95 % interval.
+
+        Wilson where every item gives one 0 or 1; the bootstrap over items otherwise, with the samples of one task as a
+        cluster.
+        """
+        rates = {metric: self.rate(metric) for metric in self.metric_names()}
+        for where in self.slice_names() if slices else []:
+            found = {f"{metric}[{where}]": self.rate(metric, where) for metric in self.metric_names()}
+            rates |= {key: rate for key, rate in found.items() if rate.num_items}
+        return rates
+
+    def runtime(self) -> dict[str, float | None]:
+        """What serving takes: latency, mean tokens and calls, the cost of a request, shares cut off and not graded."""
+        samples = list(self.samples)
+        costs = [sample.cost for sample in samples if sample.cost is not None]
+        latencies = [sample.latency_s for sample in samples]
+        return {
+            "latency_p50_s": percentile(latencies, 0.5),
+            "latency_p95_s": percentile(latencies, 0.95),
+            "mean_tokens": mean([sample.num_tokens for sample in samples]),
+            "mean_calls": mean([sample.text.count("<tool_call>") for sample in samples]),
+            "cost_per_request": mean(costs) if len(costs) == len(samples) else None,
+            "truncated_share": ratio(sum(s.finish_reason == "length" for s in samples), len(samples)),
+            "ungraded_share": ratio(self.num_ungraded, len(samples)),
+        }
+
+    # ---------------------------------------------------------------------------------------------------------- on disk
+
+    def save(self, folder: Path | str) -> Path:
+        """Write ``samples_NAME.jsonl``, then ``results_NAME.json``, which holds its digest. Raises: OutputError."""
+        lines = "".join(json.dumps(asdict(item), ensure_ascii=False, sort_keys=True) + "\n" for item in self.items)
+        write_text(Path(folder) / f"samples_{self.name}.jsonl", lines)
+        path = Path(folder) / f"results_{self.name}.json"
+        rates = {key: {"value": r.value, "num_items": r.num_items, **_ends(r)} for key, r in self.summary().items()}
+        content = {
+            "format": _FORMAT,
+            "name": self.name,
+            "digests": dict(self.digests),
+            "params": dict(self.params),
+            "metrics": {name: asdict(metric) for name, metric in self.metrics.items()},
+            "num_items": len(self.items),
+            "num_ungraded": self.num_ungraded,
+            "results": rates,
+            "runtime": self.runtime(),
+            "samples_digest": digest_bytes(lines.encode()),
+            "digest": self.digest,
+        }
+        write_json(path, content)
+        return path
+
+    @classmethod
+    def load(cls, folder: Path | str, name: str) -> SuiteResult:
+        """What ``save`` wrote. Raises: MismatchError if it is missing, torn or was changed."""
+        path = Path(folder) / f"results_{name}.json"
+        try:
+            content = json.loads(path.read_text())
+            lines = (Path(folder) / f"samples_{name}.jsonl").read_bytes()
+            if digest_bytes(lines) != content["samples_digest"] or content["format"] != _FORMAT:
+                raise ValueError("the samples are not those that the results were computed from")
+            return cls(
+                name=content["name"],
+                digests=content["digests"],
+                params=content["params"],
+                metrics={metric: Metric(**values) for metric, values in content["metrics"].items()},
+                items=tuple(_item(json.loads(line)) for line in lines.decode().splitlines()),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MismatchError(
+                f"cannot use the results of {name}", where=str(path), why=str(error), do="evaluate again"
+            ) from error
+
+
+def _ends(rate: Rate) -> dict[str, float | None]:
+    interval = rate.interval
+    return {"low": None, "high": None} if interval is None else {"low": interval.low, "high": interval.high}
+
+
+def _item(row: dict[str, Any]) -> ItemResult:
+    samples = tuple(SampleResult(**{**sample, "reasons": tuple(sample["reasons"])}) for sample in row.pop("samples"))
+    return ItemResult(**row, samples=samples)

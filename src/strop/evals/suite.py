@@ -1,0 +1,100 @@
+"""A suite: tasks, the verifier that judges them, and what is measured."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+from strop.digests import digest_json
+from strop.errors import DataError
+from strop.types import Completion, Task, Verdict, Verifier
+
+Measure = Callable[[Task, Completion, Verdict], Mapping[str, float | None]]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """How a measure is read."""
+
+    direction: Literal["higher", "lower"]
+    """Which way is better."""
+    weight: str | None = None
+    """The measure that counts what the value is a share of (calls, for tool precision); None: all weigh the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """What is asked, and how the answers are judged and measured."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    verifier: Verifier
+    metrics: Mapping[str, Metric]
+    """The measures that the gate compares; others are reported only."""
+    measure: Measure | None = None
+    """Per answer; None where a measure does not apply. Without it, ``accuracy`` and what the verifier measures."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise DataError(f"a suite cannot be called {self.name!r}", do="use letters, digits, `_`, `-` and `.`")
+        if not self.tasks:
+            raise DataError(f"suite {self.name} has no tasks", do="give it at least one")
+        twice = [task_id for task_id, count in Counter(task.id for task in self.tasks).items() if count > 1]
+        if twice:
+            raise DataError(
+                f"suite {self.name} has {len(twice)} ids twice, for example {twice[0]!r}",
+                why="items are paired with the baseline's by their id",
+                do="give every task its own id",
+            )
+
+    @property
+    def tools_digest(self) -> str:
+        """Identity of the tools that the tasks offer."""
+        return digest_json(sorted({digest_json(tool) for task in self.tasks for tool in task.tools}))
+
+    @property
+    def digest(self) -> str:
+        """Identity of everything that decides the numbers: tasks, tools, references, slices, verifier, metrics."""
+        measure = None if self.measure is None else f"{self.measure.__module__}.{self.measure.__qualname__}"
+        metrics = {name: asdict(metric) for name, metric in self.metrics.items()}
+        return digest_json([self.name, list(map(_identity, self.tasks)), self.verifier.digest, measure, metrics])
+
+
+def _identity(task: Task) -> dict[str, Any]:
+    plain = asdict(task)
+    del plain["source"]  # where a row was read from is not what it asks
+    return plain
+
+
+class _World(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def verifier(self) -> Verifier: ...
+    @property
+    def metrics(self) -> Mapping[str, Literal["higher", "lower"]]: ...
+    def tasks(self, split: str, n: int, seed: int = 0, **dial: Any) -> list[Task]: ...
+    def measure(self, task: Task, completion: Completion, verdict: Verdict) -> Mapping[str, float | None]: ...
+
+
+def world_suite(
+    world: _World, *, num_tasks: int, split: str = "test", seed: int = 0, name: str | None = None, **dial: Any
+) -> Suite:
+    """A suite of a world's held-out tasks with all of its metrics."""
+    return Suite(
+        name=name or world.name,
+        tasks=tuple(world.tasks(split, num_tasks, seed, **dial)),
+        verifier=world.verifier,
+        metrics={metric: Metric(direction=direction) for metric, direction in world.metrics.items()},
+        measure=world.measure,
+    )
+
+
+def task_suite(name: str, tasks: Sequence[Task], verifier: Verifier) -> Suite:
+    """A suite of a user's own tasks: ``accuracy``, and beside it whatever numbers the verifier measures."""
+    metrics = {"accuracy": Metric(direction="higher")}
+    return Suite(name=name, tasks=tuple(tasks), verifier=verifier, metrics=metrics)

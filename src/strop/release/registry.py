@@ -1,0 +1,375 @@
+"""The registry: releases and the history of what each name points to, append-only, in one SQLite file.
+
+A release's content lies in ``releases/<digest>/`` beside the file, so that caches may be cleaned. Content is written
+before the row that names it, and every row in one transaction: a kill at any moment leaves at most an unnamed folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from strop.digests import digest_folder, digest_json
+from strop.errors import ReleaseError
+from strop.evals.report import check_gate_report
+from strop.files import new_folder
+from strop.release.bundle import Bundle, Event, Release
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE releases (
+    number INTEGER PRIMARY KEY, digest TEXT NOT NULL, name TEXT NOT NULL, created TEXT NOT NULL,
+    digests TEXT NOT NULL, metadata TEXT NOT NULL, report TEXT NOT NULL, report_digest TEXT NOT NULL,
+    UNIQUE (digest, name, report_digest)
+) STRICT;
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY, time TEXT NOT NULL, name TEXT NOT NULL, alias TEXT NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('promote', 'rollback')),
+    digest TEXT NOT NULL, previous TEXT, who TEXT NOT NULL, why TEXT NOT NULL,
+    report_digest TEXT NOT NULL, strop_version TEXT NOT NULL
+) STRICT;
+"""
+_GUARD = """
+CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} BEGIN SELECT RAISE(ABORT, 'the registry is append-only'); END;
+CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} BEGIN SELECT RAISE(ABORT, 'the registry is append-only'); END;
+CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table}
+    WHEN EXISTS (SELECT 1 FROM {table} WHERE number = NEW.number)
+    BEGIN SELECT RAISE(ABORT, 'the registry is append-only'); END;
+"""
+_EVENT = "number, time, name, alias, action, digest, previous, who, why, report_digest, strop_version"
+
+
+class Registry:
+    """Releases by content, and aliases (``finance@production``) that point to them. Raises: ReleaseError."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.folder = self.path.parent / "releases"
+
+    # ----------------------------------------------------------------------------------------------------------- adding
+
+    def add(
+        self, bundle: Bundle, report: Mapping[str, Any], *, identify: Callable[[Path], str] = digest_folder
+    ) -> Release:
+        """Copy the bundle into the registry with its gate report, whatever the report says; the same again changes nothing.
+
+        ``identify`` computes the model digest that the evaluation used from a folder; the copy must have it, so that
+        what was evaluated is what is released. Raises: ReleaseError, OutputError.
+        """
+        try:
+            check_gate_report(report)
+        except ValueError as error:
+            raise ReleaseError(f"the gate report of {bundle.name} cannot be used", why=str(error)) from error
+        if not bundle.folder.is_dir():
+            raise ReleaseError(f"{bundle.name} has no model folder", where=str(bundle.folder))
+        digest = digest_folder(bundle.folder)
+        found = identify(bundle.folder)
+        if found != bundle.digests.get("model"):
+            raise ReleaseError(
+                f"the folder of {bundle.name} is not the model that was evaluated",
+                where=str(bundle.folder),
+                why=f"its digest is {found[:12]}, the bundle says {str(bundle.digests.get('model'))[:12]}",
+                do="evaluate this folder, or release the one that was evaluated",
+            )
+        self._copy(bundle.folder, digest)
+        row = (
+            digest,
+            bundle.name,
+            _now(),
+            json.dumps(dict(bundle.digests), sort_keys=True),
+            json.dumps(dict(bundle.metadata), sort_keys=True),
+            json.dumps(dict(report), sort_keys=True),
+            report["digest"],
+        )
+        with self._write() as database:
+            database.execute(
+                "INSERT INTO releases (digest, name, created, digests, metadata, report, report_digest) "
+                "SELECT ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS "
+                "(SELECT 1 FROM releases WHERE digest = ? AND name = ? AND report_digest = ?)",
+                (*row, digest, bundle.name, report["digest"]),
+            )
+        return self._release(bundle.name, digest)
+
+    def _copy(self, folder: Path, digest: str) -> None:
+        """Place the content under its digest; a copy that is there and whole stays."""
+        place = self.folder / digest
+        if place.is_dir() and digest_folder(place) == digest:
+            return
+        with new_folder(place, replace=True) as fresh:
+            shutil.copytree(folder, fresh, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+        if digest_folder(place) != digest:
+            raise ReleaseError(f"{folder} changed while it was copied", where=str(place), do="add it again")
+
+    # --------------------------------------------------------------------------------------------------------- pointing
+
+    def promote(self, name: str, alias: str, *, who: str, why: str, digest: str | None = None) -> Event:
+        """Point ``name@alias`` to the release with this digest, or the one added last. Raises: ReleaseError.
+
+        Refused unless the release's gate report says PASS about the same model and template, and its folder on disk
+        still has its digest. The best reward does not help a release that the gate did not pass.
+        """
+        with self._write() as database:
+            release = self._release(name, self._full(name, digest, database), database)
+            _require_pass(release)
+            self._require_whole(release)
+            return _append(database, "promote", release, alias, _stack(database, name, alias), who, why)
+
+    def rollback(self, name: str, alias: str, *, who: str, why: str) -> Event:
+        """Point ``name@alias`` back to the release that it pointed to before the last promotion that still stands.
+
+        Every digest is verified again. Raises: ReleaseError, also when there is nothing to go back to.
+        """
+        with self._write() as database:
+            stack = _stack(database, name, alias)
+            if len(stack) < 2:
+                raise ReleaseError(
+                    f"{name}@{alias} cannot be rolled back",
+                    why="it points to its first release" if stack else "nothing was ever promoted to it",
+                    do="see `strop release history`",
+                )
+            release = self._release(name, stack[-2], database)
+            _require_pass(release)
+            self._require_whole(release)
+            return _append(database, "rollback", release, alias, stack, who, why)
+
+    # ---------------------------------------------------------------------------------------------------------- reading
+
+    def resolve(self, reference: str, *, verify: bool = True) -> Release:
+        """The release that ``name@alias`` points to, or with this digest (or its first 8 or more digits).
+
+        ``verify`` reads the whole folder and compares. Raises: ReleaseError.
+        """
+        with self._read() as database:
+            name, at, alias = reference.partition("@")
+            if at:
+                stack = _stack(database, name, alias)
+                if not stack:
+                    raise _unknown(reference, _references(database))
+                release = self._release(name, stack[-1], database)
+            else:
+                rows = database.execute(
+                    "SELECT DISTINCT digest FROM releases WHERE substr(digest, 1, ?) = ?", (len(reference), reference)
+                ).fetchall()
+                if len(reference) < 8 or len(rows) != 1:
+                    raise _unknown(reference, _references(database))
+                query = "SELECT name FROM releases WHERE digest = ? ORDER BY number DESC"
+                release = self._release(database.execute(query, rows[0]).fetchone()[0], rows[0][0], database)
+        if verify:
+            self._require_whole(release)
+        return release
+
+    def list(self, name: str | None = None) -> list[Release]:
+        """Every release in the order of adding; only those of ``name`` if it is given."""
+        with self._read() as database:
+            rows = database.execute(
+                "SELECT name, digest, MIN(number) FROM releases GROUP BY name, digest ORDER BY MIN(number)"
+            ).fetchall()
+            return [self._release(row[0], row[1], database) for row in rows if name in (None, row[0])]
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Alias → digest of the release that it points to now."""
+        with self._read() as database:
+            rows = database.execute("SELECT DISTINCT alias FROM events WHERE name = ? ORDER BY alias",
+            (name,)).fetchall() return {alias: _stack(database, name, alias)[-1] for (alias,) in rows}
+
+    def history(self, name: str, alias: str | None = None) -> list[Event]:
+        """Every promotion and rollback of the name, oldest first; only those of ``alias`` if it is given."""
+        with self._read() as database:
+            query = f"SELECT {_EVENT} FROM events WHERE name = ? AND (? IS NULL OR alias = ?) ORDER BY number"
+            return [_event(row) for row in database.execute(query, (name, alias, alias))]
+
+    def _release(self, name: str, digest: str, database: sqlite3.Connection | None = None) -> Release:
+        """The newest row of the release: a release that was evaluated again is judged by its last report."""
+        if database is None:
+            with self._read() as opened:
+                return self._release(name, digest, opened)
+        created, digests, metadata, report = database.execute(
+            "SELECT created, digests, metadata, report FROM releases WHERE name = ? AND digest = ? ORDER BY number
+            DESC", (name, digest),
+        ).fetchone()
+        bundle = Bundle(
+            name=name, folder=self.folder / digest, digests=json.loads(digests), metadata=json.loads(metadata)
+        )
+        return Release(bundle=bundle, digest=digest, report=json.loads(report), created=created)
+
+    def _full(self, name: str, digest: str | None, database: sqlite3.Connection) -> str:
+        """The digest that a prefix means, or that of the release added last."""
+        query = "SELECT digest FROM releases WHERE name = ? ORDER BY number DESC"
+        known = list(dict.fromkeys(row[0] for row in database.execute(query, (name,))))
+        if not known:
+            names = [row[0] for row in database.execute("SELECT DISTINCT name FROM releases")]
+            raise _unknown(name, names)
+        meant = known[:1] if digest is None else [one for one in known if one.startswith(digest)]
+        if len(meant) != 1:
+            raise _unknown(f"{name} with digest {digest}", [one[:12] for one in known])
+        return meant[0]
+
+    def _require_whole(self, release: Release) -> None:
+        folder = release.bundle.folder
+        found = digest_folder(folder) if folder.is_dir() else None
+        if found != release.digest:
+            raise ReleaseError(
+                f"release {release.digest[:12]} of {release.bundle.name} is not what was added",
+                where=str(folder),
+                why="its folder is gone" if found is None else f"its content now has the digest {found[:12]}",
+                do="add it again from a good copy, or use another release",
+            )
+
+    # --------------------------------------------------------------------------------------------------------- database
+
+    @contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state. Raises: ReleaseError."""
+        with self._connect() as database:
+            database.execute("BEGIN")
+            yield database
+            database.execute("ROLLBACK")
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other process writes beside, committed at the end. Raises: ReleaseError."""
+        with self._connect() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
+                self._prepare(database)
+                yield database
+        except (sqlite3.Error, OSError) as error:
+            raise ReleaseError(
+                "the release registry cannot be used",
+                where=str(self.path),
+                why=str(error),
+                do="check the path, the disk and the rights; an intact registry is one SQLite file",
+            ) from error
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        """Create the tables in a new file. Raises: ReleaseError for one that a newer strop wrote."""
+        found = database.execute("PRAGMA user_version").fetchone()[0]
+        if found == _SCHEMA_VERSION:
+            return
+        if found > _SCHEMA_VERSION:
+            raise ReleaseError("the release registry is newer than this strop", where=str(self.path), do="update strop")
+        database.execute("BEGIN IMMEDIATE")
+        if database.execute("PRAGMA user_version").fetchone()[0] == 0:
+            script = _SCHEMA + _GUARD.format(table="releases") + _GUARD.format(table="events")
+            for statement in _statements(script):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        database.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements one by one: ``executescript`` would commit the transaction that they must share."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _stack(database: sqlite3.Connection, name: str, alias: str) -> list[str]:
+    """The releases that the alias can go back through, the present one last: a promotion adds one, a rollback takes one away."""
+    stack: list[str] = []
+    query = "SELECT action, digest FROM events WHERE name = ? AND alias = ? ORDER BY number"
+    for action, digest in database.execute(query, (name, alias)):
+        if action == "promote":
+            stack.append(digest)
+        else:
+            stack.pop()
+            assert stack and stack[-1] == digest, "a rollback points to the release below"
+    return stack
+
+
+def _append(
+    database: sqlite3.Connection, action: str, release: Release, alias: str, stack: list[str], who: str, why: str
+) -> Event:
+    """Write one event. Raises: ReleaseError without who and why, or if nothing would change."""
+    target = f"{release.bundle.name}@{alias}"
+    if not who.strip() or not why.strip():
+        raise ReleaseError(f"{action} of {target} needs a person and a reason", do="say who decides, and why")
+    if not alias or "@" in alias:
+        raise ReleaseError(f"{alias!r} cannot be an alias", do="use a word such as production")
+    if action == "promote" and stack and stack[-1] == release.digest:
+        raise ReleaseError(f"{target} points to release {release.digest[:12]} already", do="nothing is left to do")
+    previous = stack[-1] if stack else None
+    values = (
+        _now(),
+        release.bundle.name,
+        alias,
+        action,
+        release.digest,
+        previous,
+        who,
+        why,
+        release.report["digest"],
+        version("strop"),
+    )
+    columns = _EVENT.removeprefix("number, ")
+    marks = ", ".join("?" * len(values))
+    number = database.execute(f"INSERT INTO events ({columns}) VALUES ({marks})", values).lastrowid
+    return _event((number, *values))
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    return Event(**dict(zip(_EVENT.split(", "), row, strict=True)))
+
+
+def _require_pass(release: Release) -> None:
+    """Raises: ReleaseError unless the gate passed this very model with this very template."""
+    report, name = release.report, release.bundle.name
+    rest = {key: value for key, value in report.items() if key != "digest"}
+    if digest_json(rest) != report["digest"]:
+        raise ReleaseError(f"the gate report of {name} was changed", do="evaluate and add the release again")
+    if report["outcome"] != "PASS":
+        reasons = [f"{c['name']}: {c['reason']}" for c in report["checks"] if c["outcome"] == report["outcome"]]
+        raise ReleaseError(
+            f"{name} ({release.digest[:12]}) may not be promoted: its gate says {report['outcome']}",
+            why="; ".join(reasons[:3]),
+            do="mend what failed, evaluate again, and add the result",
+        )
+    for what in ("model", "template"):
+        evaluated, released = report["candidate"][what], release.bundle.digests.get(what)
+        if evaluated != released:
+            raise ReleaseError(
+                f"{name} ({release.digest[:12]}) may not be promoted: its gate report is about another {what}",
+                why=f"evaluated {str(evaluated)[:12]}, to be released {str(released)[:12]}",
+                do="run the gate on the very model that is to be released",
+            )
+
+
+def _references(database: sqlite3.Connection) -> list[str]:
+    aliases = [f"{row[0]}@{row[1]}" for row in database.execute("SELECT DISTINCT name, alias FROM events")]
+    return aliases + [row[0][:12] for row in database.execute("SELECT DISTINCT digest FROM releases")]
+
+
+def _unknown(asked: str, known: list[str]) -> ReleaseError:
+    near = difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
+    do = f"did you mean `{near[0]}`? " if near else ""
+    return ReleaseError(f"there is no release `{asked}`", do=f"{do}known: {', '.join(known) or 'none yet'}")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
