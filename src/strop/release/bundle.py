@@ -16,8 +16,8 @@ class Bundle:
     folder: Path
     """The Hugging Face or PEFT folder."""
     digests: Mapping[str, str]
-    """``model`` and ``template`` as the gate's evaluation named them; beside them ``base``, ``adapter``, ``tokenizer``, ``tools``,
-    ``data``, ``recipe``, whichever there are."""
+    """``model`` and ``template`` as the gate's evaluation named them; beside them ``base``, ``adapter``, ``tokenizer``,
+    ``tools``, ``data``, ``recipe``, whichever there are."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Anything else worth keeping, as JSON: the recipe's text, versions of libraries."""
 

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from strop.digests import digest_folder, digest_json
+from strop.digests import digest_folder
 from strop.errors import ReleaseError
 from strop.evals.report import check_gate_report
 from strop.files import new_folder
@@ -59,7 +59,7 @@ class Registry:
     def add(
         self, bundle: Bundle, report: Mapping[str, Any], *, identify: Callable[[Path], str] = digest_folder
     ) -> Release:
-        """Copy the bundle into the registry with its gate report, whatever the report says; the same again changes nothing.
+        """Copy the bundle into the registry with its gate report, whatever that says; the same again changes nothing.
 
         ``identify`` computes the model digest that the evaluation used from a folder; the copy must have it, so that
         what was evaluated is what is released. Raises: ReleaseError, OutputError.
@@ -96,7 +96,7 @@ class Registry:
                 "(SELECT 1 FROM releases WHERE digest = ? AND name = ? AND report_digest = ?)",
                 (*row, digest, bundle.name, report["digest"]),
             )
-        return self._release(bundle.name, digest)
+            return self._release(bundle.name, digest, database)
 
     def _copy(self, folder: Path, digest: str) -> None:
         """Place the content under its digest; a copy that is there and whole stays."""
@@ -104,7 +104,7 @@ class Registry:
         if place.is_dir() and digest_folder(place) == digest:
             return
         with new_folder(place, replace=True) as fresh:
-            shutil.copytree(folder, fresh, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+            shutil.copytree(folder, fresh, dirs_exist_ok=True)
         if digest_folder(place) != digest:
             raise ReleaseError(f"{folder} changed while it was copied", where=str(place), do="add it again")
 
@@ -166,35 +166,30 @@ class Registry:
             self._require_whole(release)
         return release
 
-    def list(self, name: str | None = None) -> list[Release]:
+    def list(self, name: str | None = None) -> tuple[Release, ...]:
         """Every release in the order of adding; only those of ``name`` if it is given."""
+        query = "SELECT name, digest, MIN(number) FROM releases GROUP BY name, digest ORDER BY MIN(number)"
         with self._read() as database:
-            rows = database.execute(
-                "SELECT name, digest, MIN(number) FROM releases GROUP BY name, digest ORDER BY MIN(number)"
-            ).fetchall()
-            return [self._release(row[0], row[1], database) for row in rows if name in (None, row[0])]
+            rows = database.execute(query).fetchall()
+            return tuple(self._release(row[0], row[1], database) for row in rows if name in (None, row[0]))
 
     def aliases(self, name: str) -> dict[str, str]:
         """Alias → digest of the release that it points to now."""
         with self._read() as database:
-            rows = database.execute("SELECT DISTINCT alias FROM events WHERE name = ? ORDER BY alias",
-            (name,)).fetchall() return {alias: _stack(database, name, alias)[-1] for (alias,) in rows}
+            query = "SELECT DISTINCT alias FROM events WHERE name = ? ORDER BY alias"
+            return {row[0]: _stack(database, name, row[0])[-1] for row in database.execute(query, (name,))}
 
-    def history(self, name: str, alias: str | None = None) -> list[Event]:
+    def history(self, name: str, alias: str | None = None) -> tuple[Event, ...]:
         """Every promotion and rollback of the name, oldest first; only those of ``alias`` if it is given."""
         with self._read() as database:
             query = f"SELECT {_EVENT} FROM events WHERE name = ? AND (? IS NULL OR alias = ?) ORDER BY number"
-            return [_event(row) for row in database.execute(query, (name, alias, alias))]
+            return tuple(_event(row) for row in database.execute(query, (name, alias, alias)))
 
-    def _release(self, name: str, digest: str, database: sqlite3.Connection | None = None) -> Release:
+    def _release(self, name: str, digest: str, database: sqlite3.Connection) -> Release:
         """The newest row of the release: a release that was evaluated again is judged by its last report."""
-        if database is None:
-            with self._read() as opened:
-                return self._release(name, digest, opened)
-        created, digests, metadata, report = database.execute(
-            "SELECT created, digests, metadata, report FROM releases WHERE name = ? AND digest = ? ORDER BY number
-            DESC", (name, digest),
-        ).fetchone()
+        query = "SELECT created, digests, metadata, report FROM releases WHERE name = ? AND digest = ?"
+        row = database.execute(f"{query} ORDER BY number DESC", (name, digest)).fetchone()
+        created, digests, metadata, report = row
         bundle = Bundle(
             name=name, folder=self.folder / digest, digests=json.loads(digests), metadata=json.loads(metadata)
         )
@@ -289,7 +284,7 @@ def _statements(script: str) -> Iterator[str]:
 
 
 def _stack(database: sqlite3.Connection, name: str, alias: str) -> list[str]:
-    """The releases that the alias can go back through, the present one last: a promotion adds one, a rollback takes one away."""
+    """The releases that the alias can go back through, the present one last: a rollback takes one away."""
     stack: list[str] = []
     query = "SELECT action, digest FROM events WHERE name = ? AND alias = ? ORDER BY number"
     for action, digest in database.execute(query, (name, alias)):
@@ -338,9 +333,10 @@ def _event(row: tuple[Any, ...]) -> Event:
 def _require_pass(release: Release) -> None:
     """Raises: ReleaseError unless the gate passed this very model with this very template."""
     report, name = release.report, release.bundle.name
-    rest = {key: value for key, value in report.items() if key != "digest"}
-    if digest_json(rest) != report["digest"]:
-        raise ReleaseError(f"the gate report of {name} was changed", do="evaluate and add the release again")
+    try:
+        check_gate_report(report)
+    except ValueError as error:
+        raise ReleaseError(f"the gate report of {name} cannot be used", why=str(error)) from None
     if report["outcome"] != "PASS":
         reasons = [f"{c['name']}: {c['reason']}" for c in report["checks"] if c["outcome"] == report["outcome"]]
         raise ReleaseError(
@@ -371,5 +367,3 @@ def _unknown(asked: str, known: list[str]) -> ReleaseError:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
