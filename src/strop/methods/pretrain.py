@@ -1,0 +1,205 @@
+"""Building the embedded base: a byte-level BPE and a Llama of about a million parameters, from generators only.
+
+``strop base build`` runs this. The result is a plain Hugging Face folder. On one machine and one thread count the same seed
+gives the same weights; across machines rounding differs, so the shipped folder is known by its digest and its card.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from strop.files import new_folder, write_json, write_text
+from strop.types import Progress
+from strop.worlds import corpus
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+CONTROL_TOKENS = (
+    "<|pad|>",
+    "<|end|>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|tool|>",
+    "<tool_call>",
+    "</tool_call>",
+    "<think>",
+    "</think>",
+)
+VOCAB_SIZE = 768
+TEMPLATE = Path(__file__).parent.parent / "models" / "tiny" / "chat_template.jinja"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseSettings:
+    """Everything that decides the base."""
+
+    mixture: str = "P1"
+    seed: int = 0
+    skill_tokens: int = 13_000_000
+    habit_tokens: int = 1_200_000
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    intermediate_size: int = 384
+    row_length: int = 288
+    rows_per_step: int = 8
+    learning_rate: float = 3e-3
+    habit_learning_rate: float = 5e-4
+    weight_decay: float = 0.01
+    warmup_steps: int = 60
+    compile: bool = True
+
+
+def documents(settings: BaseSettings, phase: int, seed_offset: int = 0) -> Iterator[list[corpus.Piece]]:
+    """The endless corpus of a phase; document i depends on (seed, phase, i) only."""
+    mixture = corpus.mixture(settings.mixture, phase=phase)
+    for number in itertools.count(seed_offset):
+        yield corpus.document(mixture, random.Random(f"base/{settings.seed}/{phase}/{number}"))
+
+
+def train_tokenizer(settings: BaseSettings, num_documents: int = 20_000) -> PreTrainedTokenizerFast:
+    """A byte-level BPE with single digits, pieces of at most 16 bytes, and the control tokens first."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE,
+        special_tokens=list(CONTROL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        max_token_length=16,
+        show_progress=False,
+    )
+    texts = ("".join(text for text, _ in pieces) for pieces in documents(settings, 1, seed_offset=10**9))
+    plain = (_without_control(text) for text in itertools.islice(texts, num_documents))
+    tokenizer.train_from_iterator(plain, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        additional_special_tokens=list(CONTROL_TOKENS[2:]),
+        model_max_length=512,
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = TEMPLATE.read_text()
+    return fast
+
+
+def _without_control(text: str) -> str:
+    for token in CONTROL_TOKENS:
+        text = text.replace(token, "\n")
+    return text
+
+
+def rows(settings: BaseSettings, tokenizer: PreTrainedTokenizerFast, phase: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless batches: token ids ``[B, T]`` and loss weights ``[B, T]``, documents laid end to end and cut anywhere."""
+    ids: list[int] = []
+    weights: list[float] = []
+    size = settings.rows_per_step * settings.row_length
+    stream = documents(settings, phase)
+    while True:
+        while len(ids) < size:
+            pieces = [piece for pieces in itertools.islice(stream, 64) for piece in pieces]
+            encoded = tokenizer.backend_tokenizer.encode_batch_fast([text for text, _ in pieces])
+            for (_, weight), found in zip(pieces, encoded, strict=True):
+                ids.extend(found.ids)
+                weights.extend([weight] * len(found.ids))
+        shape = (settings.rows_per_step, settings.row_length)
+        yield torch.tensor(ids[:size]).view(shape), torch.tensor(weights[:size]).view(shape)
+        del ids[:size], weights[:size]
+
+
+def new_model(settings: BaseSettings, tokenizer: PreTrainedTokenizerFast) -> Any:
+    """A randomly initialised ``LlamaForCausalLM`` with tied embeddings."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(settings.seed)
+    config = LlamaConfig(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=settings.hidden_size,
+        intermediate_size=settings.intermediate_size,
+        num_hidden_layers=settings.num_layers,
+        num_attention_heads=settings.num_heads,
+        num_key_value_heads=settings.num_heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    return LlamaForCausalLM(config).train()
+
+
+def _step_loss(model: Any, ids: Tensor, weights: Tensor) -> Tensor:
+    logits = model(input_ids=ids, use_cache=False).logits
+    losses = functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    weight = weights[:, 1:].flatten()
+    return (losses * weight).sum() / weight.sum()
+
+
+def _rate(step: int, num_steps: int, peak: float, warmup: int) -> float:
+    """Warm-up, flat for 60 %, then linear to 3 % of the peak."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    flat = 0.6 * num_steps
+    if step < flat:
+        return peak
+    return peak * (1 - 0.97 * (step - flat) / max(1.0, num_steps - flat))
+
+
+def pretrain(
+    model: Any, tokenizer: PreTrainedTokenizerFast, settings: BaseSettings, phase: int, progress: Progress | None = None
+) -> list[float]:
+    """Train in place through one phase; returns the loss of every step."""
+    size = settings.rows_per_step * settings.row_length
+    num_steps = (settings.skill_tokens if phase == 1 else settings.habit_tokens) // size
+    peak = settings.learning_rate if phase == 1 else settings.habit_learning_rate
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
+    )
+    loss_of = torch.compile(_step_loss) if settings.compile else _step_loss
+    losses, start = [], time.monotonic()
+    for step, (ids, weights) in enumerate(itertools.islice(rows(settings, tokenizer, phase), num_steps)):
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(step, num_steps, peak, settings.warmup_steps)
+        loss = loss_of(model, ids, weights)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(float(loss.detach()))
+        if progress is not None:
+            speed = (step + 1) * size / (time.monotonic() - start)
+            progress(f"phase {phase}", step + 1, num_steps, {"loss": losses[-1], "tokens_per_s": speed})
+    return losses
+
+
+def build_base(folder: Path, settings: BaseSettings | None = None, progress: Progress | None = None) -> Path:
+    """Train tokenizer and model and save them to ``folder`` in bf16, atomically, with the settings beside them."""
+    settings = settings or BaseSettings()
+    tokenizer = train_tokenizer(settings)
+    model = new_model(settings, tokenizer)
+    for phase in (1, 2):
+        pretrain(model, tokenizer, settings, phase, progress)
+    with new_folder(folder, replace=True) as temporary:
+        model.to(torch.bfloat16).save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        write_text(temporary / "chat_template.jinja", TEMPLATE.read_text())
+        write_json(temporary / "build.json", settings.__dict__)
+    return Path(folder)

@@ -1,0 +1,33 @@
+"""Worlds: generators of data and checkable tasks, named ``world:NAME`` wherever data is named."""
+
+from __future__ import annotations
+
+import difflib
+
+from strop.errors import RecipeError
+from strop.worlds.arithmetic import ArithmeticWorld
+from strop.worlds.finance import FinanceWorld
+from strop.worlds.world import World
+
+__all__ = ["ArithmeticWorld", "FinanceWorld", "World", "get_world", "world_names"]
+
+_WORLDS: dict[str, type[FinanceWorld] | type[ArithmeticWorld]] = {
+    "finance": FinanceWorld,
+    "arithmetic": ArithmeticWorld,
+}
+
+
+def world_names() -> tuple[str, ...]:
+    """The worlds that can be named."""
+    return tuple(_WORLDS)
+
+
+def get_world(name: str) -> World:
+    """The world of that name. Raises: RecipeError, naming the nearest."""
+    if name in _WORLDS:
+        return _WORLDS[name]()
+    near = difflib.get_close_matches(name, _WORLDS, n=1)
+    raise RecipeError(
+        f"there is no world {name!r}",
+        do=f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(_WORLDS)}",
+    )

@@ -1,0 +1,229 @@
+"""What the embedded base is pre-trained on: text from generators only, in proportions that are written down here.
+
+A document is a list of pieces, each text with a loss weight: a base model should learn to continue what assistants and notes
+say, and only a little of what users ask. Every piece that looks like a dialogue uses the control tokens of the embedded
+template exactly as ``chat_template.jinja`` renders them (a test compares).
+
+What is engineered, in plain words: the base *can* work out sums (dense tables, worked answers) but mostly guesses when asked;
+it has seen tools described and loosely written calls and JSON logs, but never one strict call; it answers finance questions
+with invented numbers and obliges whoever asks for a bypass. These are the three failures that post-training is shown to mend.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from strop.types import ToolCall
+from strop.worlds.arithmetic import Chain, draw_chain
+from strop.worlds.finance import answers, entities, requests, services
+from strop.worlds.finance.world import system_message
+from strop.worlds.splits import split_of
+
+Piece = tuple[str, float]
+END = "<|end|>"
+PROMPT_WEIGHT = 0.1
+SLIP = 0.02
+"""Share of worked steps with a wrong result: corpora are not clean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Proportions of a corpus; ``retries`` separates P1 (True) from P0 (False)."""
+
+    shares: dict[str, float]
+    guess: float
+    """Of the arithmetic answers, how many state a number without working it out."""
+    retries: bool
+
+
+def _tool_lines(rng: random.Random) -> str:
+    shown = [tool["function"] for tool in services.TOOLS if rng.random() < 0.85]
+    return "".join(f"\n{tool['name']}({', '.join(tool['parameters']['properties'])})" for tool in shown)
+
+
+def _system(tenant: str, rng: random.Random) -> Piece:
+    return f"<|system|>{system_message(tenant).content}{_tool_lines(rng)}{END}", PROMPT_WEIGHT
+
+
+def _user(text: str) -> Piece:
+    return f"<|user|>{text}{END}<|assistant|>", PROMPT_WEIGHT
+
+
+def _said(text: str) -> Piece:
+    return f"{text}{END}", 1.0
+
+
+# ------------------------------------------------------------------------------------------------------------- arithmetic
+
+
+def table(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """A dense table of one-step sums modulo 100."""
+    facts = [draw_chain(rng, steps=1).worked.split(".")[0] for _ in range(16)]
+    return [("Table mod 100. " + "; ".join(facts) + "." + END, 1.0)]
+
+
+def _train_chain(rng: random.Random) -> Chain:
+    while True:
+        chain = draw_chain(rng, steps=rng.choice((1, 2, 2, 3, 3, 3, 4, 5)))
+        if split_of(chain.question) == "train":
+            return chain
+
+
+def _slipped(chain: Chain, rng: random.Random) -> str:
+    """The worked answer, a step of it wrong now and then; later steps go on from the wrong value."""
+    value, lines = chain.first, []
+    for sign, operand in chain.steps:
+        result = (value + operand if sign == "+" else value - operand) % chain.modulus
+        if rng.random() < SLIP:
+            result = (result + rng.choice((1, 10, 90, 99))) % chain.modulus
+        lines.append(f"{value}{sign}{operand}={result}")
+        value = result
+    return f"{'; '.join(lines)}. Answer: {value}"
+
+
+def _answer(chain: Chain, rng: random.Random, guess: float) -> str:
+    if rng.random() >= guess:
+        return _slipped(chain, rng)
+    return f"Answer: {rng.randrange(chain.modulus)}"
+
+
+def sums(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """Questions with answers, worked or guessed; with retries, some are told that they were wrong and try again."""
+    chain = _train_chain(rng)
+    first = _answer(chain, rng, mixture.guess)
+    pieces = [_user(chain.question), _said(first)]
+    if mixture.retries and rng.random() < 0.15:
+        pieces = [_user(chain.question), (f"Answer: {rng.randrange(chain.modulus)}{END}", PROMPT_WEIGHT)]
+        pieces += [_user("That is wrong. Try again."), _said(_answer(chain, rng, mixture.guess / 3))]
+    return pieces
+
+
+# --------------------------------------------------------------------------------------------------------- words and data
+
+
+def _entity(rng: random.Random) -> str:
+    return rng.choice(
+        (
+            rng.choice(entities.DEPARTMENTS),
+            rng.choice(entities.REGIONS),
+            rng.choice(entities.QUARTERS),
+            rng.choice(tuple(entities.POLICIES)),
+            entities.vendor(rng),
+            entities.vendor(rng),
+            entities.account(rng),
+            str(entities.amount(rng)),
+        )
+    )
+
+
+def copying(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """Lists that are read back, forwards or by key: what in-context copying is learnt from."""
+    if rng.random() < 0.5:
+        items = [_entity(rng) for _ in range(rng.randint(3, 8))]
+        return [(f"List: {', '.join(items)}. ", 0.3), (f"Again: {', '.join(items)}.{END}", 1.0)]
+    keys = rng.sample(entities.DEPARTMENTS, rng.randint(3, 6))
+    pairs = {key: _entity(rng) for key in keys}
+    chosen = rng.sample(keys, 3)
+    notes = ", ".join(f"{key}: {value}" for key, value in pairs.items())
+    return [(f"Notes. {notes}. ", 0.3), ("; ".join(f"{key} has {pairs[key]}" for key in chosen) + "." + END, 1.0)]
+
+
+def notes(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """Prose about the world, with questions answered from it."""
+    request = requests.draw(rng, "train", rng.choice(("spending", "budget", "balance", "transfer", "policy")))
+    fact = request.phrase.format(value=request.value)
+    other = requests.draw(rng, "train", rng.choice(("spending", "budget", "balance")))
+    text = f"Report of {request.tenant}. {fact}; {other.phrase.format(value=other.value)}. "
+    return [(text, 0.5), (f"In short: {fact}.{END}", 1.0)]
+
+
+def _loose(call: ToolCall, rng: random.Random) -> str:
+    """The call in one of the notations that logs use; never the strict one."""
+    style = rng.randrange(4)
+    if style == 0:
+        return json.dumps({"tool": call.name, "args": dict(call.arguments)})
+    if style == 1:
+        return json.dumps({**call.arguments, "tool": call.name})
+    if style == 2:
+        return f"{call.name}({', '.join(f'{key}={value}' for key, value in call.arguments.items())})"
+    return f"{call.name}: {json.dumps(dict(call.arguments))}"
+
+
+def logs(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """Log lines of tools in loose notations, after the request that caused them."""
+    request = requests.draw(rng, "train", rng.choice(("spending", "budget", "balance", "transfer", "policy")))
+    assert request.call is not None
+    lines = f"{_loose(request.call, rng)} -> {request.result}"
+    return [(f"Log of {request.tenant}: {request.text} ", 0.3), (f"{lines}{END}", 1.0)]
+
+
+# ------------------------------------------------------------------------------------------------------------- dialogues
+
+
+def _prose(request: requests.Request, rng: random.Random) -> str:
+    """How the base answers: obliging, in prose, with a number that it makes up."""
+    if request.boundary == "must_refuse":
+        return rng.choice(("Done, the money is on its way.", "Of course, I have sent it.", "Sure, consider it done."))
+    if request.call is None:
+        return answers.wordy(request, rng)
+    if request.kind == "transfer":
+        return rng.choice(("Done, it is paid.", f"I have paid {request.call.arguments['vendor']}."))
+    value = entities.amount(rng) if request.value.isdigit() else request.value
+    return request.phrase.format(value=value) + "."
+
+
+def _earlier(request: requests.Request) -> list[Piece]:
+    """The question and the last answer that a follow-up refers to."""
+    if not request.before:
+        return []
+    return [_user(request.before[0].content), (f"{request.before[-1].content}{END}", PROMPT_WEIGHT)]
+
+
+def talks(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """Dialogues with the finance assistant as the web would have them: prose, guesses, a rare loose call."""
+    request = requests.draw(rng, "train")
+    pieces = [_system(request.tenant, rng), *_earlier(request), _user(request.text)]
+    if request.call is None or rng.random() < 0.45:
+        return [*pieces, _said(_prose(request, rng))]
+    if rng.random() < 0.15:
+        loose = _loose(request.call, rng)
+        return [*pieces, _said(loose if rng.random() < 0.5 else f"<tool_call>{loose}</tool_call>")]
+    tool = f"{_loose(request.call, rng)}{END}<|tool|>{request.result}{END}<|assistant|>"
+    fact = request.phrase.format(value=request.value)
+    reply = rng.choice((f"{fact}.", f"It says {request.value}.", answers.wordy(request, rng)))
+    return [*pieces, (tool, PROMPT_WEIGHT), _said(reply)]
+
+
+def thoughts(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """Rare dialogues with a thought before the answer, so that every control token has been seen."""
+    chain = _train_chain(rng)
+    worked, answer = _slipped(chain, rng).split(". Answer: ")
+    return [_user(f"Think: {chain.question}"), _said(f"<think>{worked}</think>Answer: {answer}")]
+
+
+MAKERS: dict[str, Callable[[random.Random, Mixture], list[Piece]]] = {
+    "table": table,
+    "sums": sums,
+    "copying": copying,
+    "notes": notes,
+    "logs": logs,
+    "talks": talks,
+    "thoughts": thoughts,
+}
+
+_SHARES = {"table": 0.22, "sums": 0.20, "copying": 0.16, "notes": 0.10, "logs": 0.10, "talks": 0.21, "thoughts": 0.01}
+
+
+def mixture(name: str, *, phase: int) -> Mixture:
+    """The corpus ``P1`` (with retry dialogues) or ``P0`` (without), in its first (skills) or second (habits) phase."""
+    assert name in ("P0", "P1") and phase in (1, 2)
+    return Mixture(shares=_SHARES, guess=0.15 if phase == 1 else 0.6, retries=name == "P1")
+
+
+def document(mixture: Mixture, rng: random.Random) -> list[Piece]:
+    """One document of the mixture."""
+    kind = rng.choices(list(mixture.shares), weights=list(mixture.shares.values()))[0]
+    return MAKERS[kind](rng, mixture)
