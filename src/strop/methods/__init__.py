@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from strop.methods.preference import dpo
     from strop.methods.rl import dr_grpo, grpo
     from strop.methods.rows import num_steps
-    from strop.methods.sft import sft
+    from strop.methods.supervised import sft
 
 __all__ = ["dpo", "dr_grpo", "grpo", "num_steps", "sft"]
 
-_MODULES = {"dpo": "preference", "dr_grpo": "rl", "grpo": "rl", "num_steps": "rows", "sft": "sft"}
+_MODULES = {"dpo": "preference", "dr_grpo": "rl", "grpo": "rl", "num_steps": "rows", "sft": "supervised"}
 
 
 def __getattr__(name: str) -> object:

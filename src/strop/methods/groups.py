@@ -32,7 +32,7 @@ def group_batch(
     is_graded = torch.tensor([rollout.verdict.is_graded for rollout in rollouts])
     if not bool(is_graded.any()):
         raise _all_ungraded(rollouts)
-    rewards = torch.tensor([_reward(rollout) for rollout in rollouts])
+    rewards = torch.tensor([_reward(rollout) for rollout in rollouts], dtype=torch.float32)
     group_ids = torch.arange(len(rollouts)) // group_size
     advantages = group_advantages(rewards, group_ids, scale=scale, is_graded=is_graded)
     informative = is_informative(rewards, group_ids, is_graded=is_graded)
@@ -60,7 +60,7 @@ def logprob_gap(policy: Policy, batch: Batch, temperature: float) -> float:
 
 def _reward(rollout: Rollout) -> float:
     score = rollout.verdict.score
-    return float("nan") if score is None else score
+    return float("nan") if score is None else float(score)
 
 
 def _sample(rollout: Rollout, advantage: float, group_id: int, name: str) -> Sample:

@@ -23,7 +23,11 @@ Aggregate = Literal["token_mean", "sequence_mean", "sequence_sum", "constant"]
 
 
 class Audited(Protocol):
-    """A verifier's audit: known right and wrong answers, and how it judged them."""
+    """A verifier's audit: how it judged answers that are known to be right or wrong."""
+
+    @property
+    def digest(self) -> str:
+        """Of the verifier that was audited."""
 
     def require(self) -> object:
         """Raises VerifierError if the verifier failed it."""
@@ -125,6 +129,12 @@ def _audited(verifier: Verifier, audit: Audited | None, unaudited: str) -> str:
     if audit is not None:
         if unaudited:
             raise RecipeError("an audit and a reason for having none were given", do="give one of the two")
+        if audit.digest != verifier.digest:
+            raise VerifierError(
+                f"the audit is not of the verifier {verifier.name}",
+                why=f"it examined {audit.digest[:12]}, the reward is {verifier.digest[:12]}",
+                do="audit the verifier that gives the reward, as it is now",
+            )
         audit.require()
         return "passed"
     if not unaudited:
