@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from strop.data.ledger import LedgerEntry
 from strop.errors import DataError
+from strop.types import Sample
 
 PreflightKind = Literal["sft", "dpo", "tasks", "cpt"]
 
@@ -46,9 +47,10 @@ class Preflight:
     num_reasoning_dropped: int
     """Rows with reasoning that the template leaves out of the rendering."""
     is_prompt_a_prefix: bool
-    """Whether generation starts from exactly the tokens that training shows before an answer; a matter of the
-    template."""
+    """Whether generation starts from exactly the tokens that the template shows before an answer in training."""
     ledger: tuple[LedgerEntry, ...]
+    samples: tuple[Sample, ...] = field(default=(), repr=False)
+    """The usable rows as they were checked, to be trained as they are; chosen and rejected of a pair side by side."""
 
     @property
     def num_tokens(self) -> int:

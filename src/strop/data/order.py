@@ -1,5 +1,4 @@
-"""The order of rows, a function of (seed, epoch) alone: any run can go on from any step without having drawn the ones
-before."""
+"""The order of rows, a function of (seed, epoch) alone: a run goes on from any step without drawing the others."""
 
 from __future__ import annotations
 
@@ -30,8 +29,7 @@ def steps_per_epoch(num_rows: int, batch_size: int) -> int:
 def batches_from(
     start: int, num_rows: int, batch_size: int, *, seed: int, shuffle: bool = True
 ) -> Iterator[tuple[int, list[int]]]:
-    """Endless (step, row indices), beginning with the step ``start`` (0-based): what an uninterrupted run would meet
-    there.
+    """Endless (step, row indices) from the step ``start`` (0-based) on: what an uninterrupted run would meet there.
 
     An epoch's last batch holds what is left, so that no row comes twice within an epoch. After ``(step, rows)`` the
     stream stands at ``step + 1``: that number is its cursor.

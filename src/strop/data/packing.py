@@ -40,8 +40,7 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 
 
 def pieces(length: int, capacity: int) -> list[tuple[int, int]]:
-    """Where a document of ``length`` tokens is cut for pieces of at most ``capacity``: [start, stop) each, the fewest
-    possible.
+    """Where a document of ``length`` tokens is cut: the fewest pieces [start, stop) of at most ``capacity`` tokens.
 
     Each piece begins with the last token of the piece before it, as context: so every token but the document's first is
     a target exactly once, and none is lost. Only documents longer than the context are cut (*Source*: Ding et al. 2024,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,11 +58,13 @@ def preflight(
     eval_rows: Sequence[PreflightRow] = (),
     turns: Turns = "all",
     parts: frozenset[str] = PARTS,
+    expected_counts: Mapping[str, int] | None = None,
 ) -> Preflight:
-    """Render and mask every row as training will, and report; what is refused stands in the report and is not raised.
+    """Render and mask every row as training will, and report; a refused row stands in the report and is not raised.
 
-    ``kind``: ``sft`` conversations, ``dpo`` preferences, ``tasks`` prompts (which must leave room for an answer),
-    ``cpt`` documents in split mode. Raises: DataError if there are no rows.
+    ``kind``: ``sft`` conversations, ``dpo`` preferences, ``tasks`` prompts (``max_length`` is theirs alone), ``cpt``
+    documents in split mode. ``expected_counts`` (id → trained tokens) locks the labels of rows that were counted
+    before: another count is refused. Raises: DataError if there are no rows.
     """
     if not rows:
         raise DataError("the data set has no rows", why="there is nothing to learn from", do="check the data")
@@ -70,6 +73,7 @@ def preflight(
     for index, row in enumerate(rows):
         try:
             look = _look(row, template, kind, max_length, turns, parts)
+            _require_count(row, look, (expected_counts or {}).get(row.id))
         except (RowError, TemplateError) as error:
             ledger.append(_refused(row, error))
             continue
@@ -95,6 +99,7 @@ def preflight(
         ),
         is_prompt_a_prefix=template.generation_prompt_is_prefix,
         ledger=tuple(ledger),
+        samples=tuple(sample for look in looks.values() for sample in look.samples),
     )
 
 
@@ -139,20 +144,25 @@ def _of_fitted(*fitted: Fitted) -> _Look:
 
 
 def _counts(rendered: Rendered, kept: Sequence[int], mask: Sequence[bool]) -> Counts:
-    owner = {i: (span.turn, span.role) for span in rendered.spans for i in range(span.start, span.end)}
-    return Counter((*owner[i], trained) for i, trained in zip(kept, mask))
+    counts: Counts = Counter()
+    for span in rendered.spans:
+        here = slice(bisect_left(kept, span.start), bisect_left(kept, span.end))
+        num_trained = sum(mask[here])
+        counts[span.turn, span.role, True] += num_trained
+        counts[span.turn, span.role, False] += here.stop - here.start - num_trained
+    return counts
 
 
 def _of_task(template: ChatTemplate, task: Task, max_length: int) -> _Look:
     rendered = template.render(task.prompt, task.tools, add_generation_prompt=True)
     size = len(rendered.token_ids)
-    if size >= max_length:
+    if size > max_length:
         raise refusal(
             "prompt_too_long",
-            f"the prompt of task {task.id} leaves no room for an answer: {size} tokens, the limit is {max_length}",
+            f"the prompt of task {task.id} is too long: {size} tokens, the limit is {max_length}",
             task.source,
-            why="the answer goes on from the prompt",
-            do=f"raise max_length above {size}, shorten the prompt, or remove the row",
+            why="a prompt that lost its beginning asks something else",
+            do=f"raise the limit to {size}, shorten the prompt, or remove the row",
             num_tokens=size,
         )
     sample = Sample(name=task.id, token_ids=rendered.token_ids, loss_mask=(False,) * size)
@@ -186,15 +196,28 @@ def _refuse_double_bos(row: PreflightRow, template: ChatTemplate, look: _Look) -
         )
 
 
+def _require_count(row: PreflightRow, look: _Look, expected: int | None) -> None:
+    counted = sum(sum(sample.loss_mask) for sample in look.samples)
+    if expected is not None and counted != expected:
+        raise refusal(
+            "count_differs",
+            f"row {row.id} trains {counted} tokens, {expected} were expected",
+            row.source,
+            why="the tokenizer, the template, or the mask is not the one that the row was counted with",
+            do="find out which changed; only then count again",
+            num_tokens=counted,
+        )
+
+
 def _refused(row: PreflightRow, error: RowError | TemplateError) -> LedgerEntry:
-    is_row = isinstance(error, RowError)
+    reason, num_tokens = ("template", 0) if isinstance(error, TemplateError) else (error.reason, error.num_tokens)
     return LedgerEntry(
         id=row.id,
         source=row.source,
         action="refused",
-        reason=error.reason if is_row else "template",
-        message=f"{error.what}: {error.why}" if error.why else error.what,
-        num_tokens=error.num_tokens if is_row else 0,
+        reason=reason,
+        message=f"{error.what}; {error.why}" if error.why else error.what,
+        num_tokens=num_tokens,
     )
 
 

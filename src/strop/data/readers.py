@@ -163,8 +163,8 @@ def _begins_with_a_line(text: str) -> bool:
 
 def _read_parquet(path: Path) -> Iterator[Row]:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow.parquet  # type: ignore[import-untyped]
     except ImportError as error:
         raise _missing("Parquet files", "pyarrow", str(path)) from error
     try:

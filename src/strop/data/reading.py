@@ -89,8 +89,7 @@ def _read(
 
 
 def _identified(rows: list[Read]) -> list[Read]:
-    """Every row with an id of its own: the row's, else 16 hex digits of its content; ``#2`` ... where one comes
-    again."""
+    """Every row with an id of its own: the row's, else 16 hex digits of its content; ``#2`` where one comes again."""
     seen: Counter[str] = Counter()
     identified = []
     for row in rows:
