@@ -24,7 +24,9 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="A TOML file; relative paths in it start from its folder.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. stage.0.epochs=2; repeatable.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. stage.0.epochs=2; repeatable.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows and items everywhere.")] = None,
     output: Annotated[Path | None, typer.Option(help="Report, metrics and results; runs/NAME if absent.")] = None,
 ) -> None:
@@ -55,6 +57,7 @@ def run_with_bars(
 
     Raises: typer.Exit with 1 or 3 where the gate does not pass, 130 when interrupted.
     """
+    from strop.pipeline.evaluation import load_suites
     from strop.pipeline.prepare import prepare
 
     workspace = Workspace.here(root)
@@ -63,6 +66,7 @@ def run_with_bars(
         _check_output(output, model_output=model_output)
         require_writable(workspace.home)
     prepared = prepare(recipe, workspace, limit=limit, where=where)
+    suites = load_suites(recipe.gate.suites, workspace, limit=limit, seed=recipe.seed) if recipe.gate else ()
 
     from strop.pipeline.plan import make_plan
 
@@ -73,7 +77,9 @@ def run_with_bars(
 
     try:
         with console.Bars() as bars:
-            result = run_prepared(prepared, workspace, output=None if model_output else output, progress=bars)
+            result = run_prepared(
+                prepared, workspace, suites=suites, output=None if model_output else output, progress=bars
+            )
             if model_output:
                 save_model(result.stages[-1], output)
     except KeyboardInterrupt:
@@ -82,7 +88,7 @@ def run_with_bars(
     if model_output:
         console.say(f"model: {output}")
         return
-    console.make_console().print(*result.told())
+    console.make_console().print(*result.told(), sep="\n")
     raise typer.Exit(result.exit_code)
 
 

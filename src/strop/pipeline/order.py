@@ -103,7 +103,7 @@ def _check_tasks(stage: GRPOStage | DrGRPOStage, place: str) -> None:
 
 
 def _check_adapter(stage: AnyStage, held: LoraTable | bool, place: str) -> LoraTable | bool:
-    """The adapter after the stage, ``held`` being the one before: its shape, True if that is unknown, False for none."""
+    """The adapter after the stage, ``held`` being the one before: its shape, True if unknown, False for none."""
     if stage.adapter is not None and not held:
         raise RecipeError(
             f'adapter = "{stage.adapter}" has no effect',

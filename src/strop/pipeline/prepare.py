@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from strop.digests import digest_folder, digest_json
 from strop.pipeline import builders
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 _AUDITED_TASKS = 50
 _TRIED_TASKS = 5
-PREFLIGHT_KINDS = {"sft": "sft", "dpo": "dpo", "grpo": "tasks", "dr_grpo": "tasks"}
+PREFLIGHT_KINDS: dict[str, Literal["sft", "dpo", "tasks"]] = {
+    "sft": "sft",
+    "dpo": "dpo",
+    "grpo": "tasks",
+    "dr_grpo": "tasks",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from strop.errors import RecipeError
+from strop.evals import GoLive, Threshold
 from strop.pipeline.recipe import STAGES, GateTable, LoraTable, Recipe, ReleaseTable, SuiteTable
 
 _Place = tuple[str | int, ...]
 _TABLES: dict[str, type[BaseModel]] = {"gate": GateTable, "release": ReleaseTable}
+_GATE_TABLES: dict[str, type[BaseModel]] = {"suites": SuiteTable, "thresholds": Threshold, "go_live": GoLive}
 _MEANT = {"lr": "learning_rate", "num_epochs": "epochs", "num_train_epochs": "epochs", "max_steps": "steps"}
 _MEANT |= {"num_steps": "steps", "num_generations": "group_size", "max_seq_length": "max_length", "dataset": "data"}
 _MEANT |= {
@@ -162,9 +164,9 @@ def _known(place: _Place, tables: Mapping[str, Any]) -> list[str]:
     """The keys of the table that holds ``place``."""
     stage = _stage(place, tables)
     if stage is not None:
-        model = STAGES[stage["method"]] if len(place) == 3 else LoraTable
-    elif place[:2] and place[0] == "gate" and len(place) > 2:
-        model = SuiteTable
+        model: type[BaseModel] = STAGES[stage["method"]] if len(place) == 3 else LoraTable
+    elif place[0] == "gate" and len(place) > 2:
+        model = _GATE_TABLES[str(place[1])]
     else:
         model = _TABLES[str(place[0])] if len(place) > 1 else Recipe
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from strop.evals import GateConfig
+
 Source = str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 """A file, folder, hub id or ``world:NAME[/KIND]``; or several of them."""
 Count = Annotated[int, Field(gt=0)]
@@ -156,18 +158,19 @@ class ReleaseTable(Table):
     alias: str = Field(default="candidate", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
-class GateTable(Table):
-    """What the result must show before it may be released."""
+class GateTable(GateConfig):
+    """What the result must show before it may be released: the gate's settings, and what they are asked of."""
 
-    suites: Annotated[tuple[str | SuiteTable, ...], Field(strict=False, min_length=1)]
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    suites: Annotated[tuple[str | SuiteTable, ...], Field(min_length=1)]
     baseline: str | None = None
-    """A registry reference (``NAME@ALIAS``, or an alias of the release's name); absent or not there yet: the base."""
-    min_items: Count | None = None
-    alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
-    thresholds: dict[str, dict[str, float]] = Field(default_factory=dict)
-    """``"finance.schema_valid" = { min = 0.95 }``; a slice is ``"finance.exact_arguments[kind=tool]"``."""
-    max_drop: dict[str, float] = Field(default_factory=dict)
-    """How far a metric may fall behind the baseline's."""
+    """A release, ``NAME@ALIAS``, or an alias of this recipe's release; absent or not there yet: the base."""
+
+    @property
+    def config(self) -> GateConfig:
+        """The gate's settings alone."""
+        return GateConfig(**{name: getattr(self, name) for name in GateConfig.model_fields})
 
 
 class Recipe(Table):

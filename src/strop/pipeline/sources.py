@@ -43,11 +43,11 @@ def read_rows(
             continue
         path = workspace.path(name)
         place = str(path) if path.exists() or _looks_local(name) else name
-        reader: Callable[..., Sequence[Row]] = {
+        readers: dict[str, Callable[..., Sequence[Row]]] = {
             "sft": data.read_conversations,
             "dpo": data.read_preferences,
-        }.get(method, data.read_tasks)
-        rows += reader(place, columns=columns, split=split, limit=limit)
+        }
+        rows += readers.get(method, data.read_tasks)(place, columns=columns, split=split, limit=limit)
     if not rows:
         raise DataError(
             f"{', '.join(as_list(source))} has no rows", why="there is nothing to learn from", do="check the data"
@@ -115,3 +115,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def parse_columns(pairs: Sequence[str]) -> dict[str, str] | None:
+    """``["prompt=question"]`` as a mapping; None for nothing. Raises: RecipeError."""
+    mapping = {}
+    for pair in pairs:
+        role, equals, column = pair.partition("=")
+        if not equals:
+            raise RecipeError(
+                f"`{pair}` maps no column", why="it has no ROLE=COLUMN form", do="write e.g. prompt=question"
+            )
+        mapping[role] = column
+    return mapping or None

@@ -1,0 +1,117 @@
+"""``strop eval`` and ``strop gate``: measure a model on suites, and decide from two measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from strop.cli import console
+from strop.errors import RecipeError
+from strop.pipeline.workspace import Workspace, require_writable
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("eval", help="Measure a model on suites; per-item results, slices, intervals.")(evaluate)
+    app.command("gate", help="Decide from results: exit 0 PASS, 1 BLOCK, 3 INSUFFICIENT.")(gate)
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="strop:tiny, a model or adapter folder, or a hub id.")],
+    suite: Annotated[list[str], typer.Option(help="world:NAME or your own file of tasks; repeatable.")],
+    verifier: Annotated[str | None, typer.Option(help="my_rewards.py:score, number, exact …, for a file.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, repeatable, for a file.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Items a suite.")] = 500,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy; above, greedy is measured too.")] = 0.0,
+    samples_per_task: Annotated[int, typer.Option(min=1)] = 1,
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 128,
+    seed: Annotated[int, typer.Option(help="Of tasks and answers.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Where results_*.json and samples_*.jsonl go.")] = None,
+) -> None:
+    """Print a table a suite, and write per-item results with --output."""
+    from strop.pipeline.evaluation import evaluate_model, load_suites
+    from strop.pipeline.prepare import base_model
+    from strop.pipeline.recipe import SuiteTable
+    from strop.pipeline.sources import parse_columns
+    from strop.pipeline.summary import console_table, suite_table
+
+    if output is not None:
+        require_writable(output)
+    tables = [
+        SuiteTable(
+            tasks=tasks,
+            verifier=verifier,
+            columns=parse_columns(columns or []),
+            limit=limit,
+            temperature=temperature,
+            samples_per_task=samples_per_task,
+            max_new_tokens=max_new_tokens,
+        )
+        for tasks in suite
+    ]
+    workspace = Workspace.here()
+    suites = load_suites(tables, workspace, seed=seed)
+    ref, template = base_model(model, workspace)
+    with console.Bars() as bars:
+        results = evaluate_model(ref, template, suites, workspace.evals, bars)
+    for name, result in results.items():
+        console.make_console().print(console_table(suite_table(name, {model: results}, seed=seed)))
+        if output is not None:
+            console.say(f"wrote {result.save(output)}")
+
+
+def gate(
+    candidate: Annotated[Path, typer.Argument(help="A folder of results, from `strop eval --output` or a run.")],
+    baseline: Annotated[Path | None, typer.Option(help="The same of what is in production.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="gate.toml, or a recipe with a [gate]; defaults if absent.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Where gate_report.json goes.")] = None,
+) -> None:
+    """Print the decision, and write gate_report.json with --output."""
+    from strop.evals import GateConfig, read_gate_config, write_gate_report
+    from strop.evals import gate as decide
+    from strop.pipeline.run import told_decision
+
+    settings = GateConfig() if config is None else _settings(config) or read_gate_config(config)
+    found, before = _results(candidate), _results(baseline) if baseline else None
+    decision = decide(found, before, settings)
+    console.make_console().print(*told_decision(decision), sep="\n")
+    if output is not None:
+        console.say(f"wrote {write_gate_report(output, decision, found, before, settings)}")
+    raise typer.Exit(decision.exit_code)
+
+
+def _settings(path: Path) -> Any:
+    """The gate of a recipe; None if the file is no recipe."""
+    import tomllib
+
+    from strop.pipeline.reading import read_recipe
+
+    try:
+        is_recipe = "stage" in tomllib.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    if not is_recipe:
+        return None
+    recipe = read_recipe(path)
+    if recipe.gate is None:
+        raise RecipeError(f"{path} has no [gate]", where=str(path), do="add one, or give a gate.toml")
+    return recipe.gate.config
+
+
+def _results(folder: Path) -> Mapping[str, Any]:
+    from strop.evals import SuiteResult
+
+    names = [path.name.removeprefix("results_").removesuffix(".json") for path in sorted(folder.glob("results_*.json"))]
+    if not names:
+        raise RecipeError(
+            f"{folder} holds no results",
+            where=str(folder),
+            why="there is no results_*.json in it" if folder.is_dir() else "there is no such folder",
+            do="write them with `strop eval MODEL --suite … --output FOLDER`",
+        )
+    return {name: SuiteResult.load(folder, name) for name in names}

@@ -1,0 +1,134 @@
+"""A gate's suites, and each model's results on them, cached by content: a model is loaded only if it must answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from strop.errors import RecipeError
+from strop.pipeline.prepare import lowest
+from strop.pipeline.recipe import SuiteTable
+from strop.pipeline.sources import load_grader, read_rows, world_of
+from strop.pipeline.stages import ModelRef
+from strop.pipeline.workspace import Workspace
+from strop.types import Completion, Progress, SamplingParams
+
+if TYPE_CHECKING:
+    from strop.chat import ChatTemplate
+    from strop.evals import Suite, SuiteResult
+
+Results = Mapping[str, "SuiteResult"]
+"""Suite name → what a model did on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteRun:
+    """A suite and how its answers are drawn."""
+
+    suite: Suite
+    params: SamplingParams
+    samples_per_task: int
+
+
+def load_suites(
+    tables: Sequence[str | SuiteTable], workspace: Workspace, *, limit: int | None = None, seed: int = 0
+) -> tuple[SuiteRun, ...]:
+    """The suites with their held-out tasks; one drawn at a temperature is followed by its greedy twin.
+
+    Raises: RecipeError if two have one name; DataError, VerifierError.
+    """
+    runs: list[SuiteRun] = []
+    for entry in tables:
+        table = SuiteTable(tasks=entry) if isinstance(entry, str) else entry
+        run = SuiteRun(
+            suite=_suite(table, workspace, lowest(table.limit, limit) or table.limit),
+            params=SamplingParams(max_new_tokens=table.max_new_tokens, temperature=table.temperature, seed=seed),
+            samples_per_task=table.samples_per_task,
+        )
+        runs += [run, _greedy_twin(run)] if table.temperature > 0 else [run]
+    names = [run.suite.name for run in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise RecipeError(
+                f"two suites are called `{name}`", where="[gate] suites", do='give one of them a `name = "…"`'
+            )
+    return tuple(runs)
+
+
+def _suite(table: SuiteTable, workspace: Workspace, limit: int) -> Suite:
+    from strop.evals import task_suite, world_suite
+
+    if table.tasks.startswith("world:"):
+        world = world_of(table.tasks)
+        suite = world_suite(world, num_tasks=limit, name=table.name, **(table.world or {}))
+        return suite if table.verifier is None else replace(suite, verifier=_verifier(table, workspace))
+    rows: list[Any] = list(
+        read_rows("grpo", table.tasks, workspace, columns=table.columns, split="test", limit=limit, dial=table.world)
+    )
+    name = table.name or Path(table.tasks.rstrip("/")).name.split(".")[0]
+    return task_suite(name, rows, _verifier(table, workspace))
+
+
+def _verifier(table: SuiteTable, workspace: Workspace) -> Any:
+    return load_grader(table.verifier, table.tasks, workspace)
+
+
+def _greedy_twin(run: SuiteRun) -> SuiteRun:
+    return SuiteRun(
+        suite=replace(run.suite, name=f"{run.suite.name}-greedy"),
+        params=replace(run.params, temperature=0.0),
+        samples_per_task=1,
+    )
+
+
+def evaluate_model(
+    model: ModelRef,
+    template: ChatTemplate,
+    suites: Sequence[SuiteRun],
+    folder: Path | None,
+    progress: Progress | None = None,
+) -> dict[str, SuiteResult]:
+    """The model's result on each suite; ``folder`` keeps them by content."""
+    from strop.evals import evaluate
+
+    sampler = LazySampler(model.source)
+
+    def told(label: str, done: float, total: float, metrics: Mapping[str, float]) -> None:
+        if progress is not None:
+            progress(f"{model.name}: {label}", done, total, metrics)
+
+    return {
+        run.suite.name: evaluate(
+            sampler,
+            template,
+            run.suite,
+            model_digest=model.digest,
+            params=run.params,
+            samples_per_task=run.samples_per_task,
+            folder=folder,
+            progress=told,
+        )
+        for run in suites
+    }
+
+
+class LazySampler:
+    """A sampler that loads its model when it is first asked: what the cache answers costs no loading."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._sampler: Any = None
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], params: SamplingParams, *, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """See ``types.Sampler``."""
+        if self._sampler is None:
+            from strop.models import Policy
+            from strop.sampling import TorchSampler
+
+            self._sampler = TorchSampler(Policy.load(self._source))
+        completions: list[Completion] = self._sampler.sample(prompts, params, seeds=seeds)
+        return completions

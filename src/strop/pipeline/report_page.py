@@ -1,0 +1,113 @@
+"""The report of a run: decision, before and after, curves, transcripts, phase cards, lineage, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import strop
+from strop import files, report
+from strop.digests import digest_json
+from strop.pipeline.evaluation import Results
+from strop.pipeline.prepare import Prepared
+from strop.pipeline.stages import Finished
+from strop.pipeline.summary import questions, suite_names, suite_table, transcripts
+from strop.types import Decision
+
+# what a reader looks for first, per stage; the rest is in metrics.jsonl
+_CURVES = {
+    "loss": "training loss",
+    "validation_loss": "validation loss",
+    "accuracy": "share of pairs ranked right",
+    "margin": "reward margin (nats)",
+    "pass_rate": "pass rate of rollouts",
+    "entropy": "entropy (nats)",
+}
+
+
+def write_report(
+    folder: Path,
+    prepared: Prepared,
+    stages: Sequence[Finished],
+    results: Mapping[str, Results],
+    decision: Decision | None,
+    metrics: Sequence[Mapping[str, Any]],
+    release: str,
+) -> Path:
+    """Write ``report.html`` and return its path. Raises: OutputError."""
+    recipe = prepared.recipe
+    names = suite_names(results) if results else []
+    sections = [
+        _results(names, results, recipe.seed),
+        _curves(stages, metrics),
+        _samples(names, results),
+        report.Section(title="Stages", items=(report.StageCards(cards=tuple(map(_card, stages))),)),
+        report.Section(title="Lineage", items=(report.Lineage(digests=_lineage(prepared, stages)),)),
+    ]
+    html = report.page(
+        recipe.name,
+        [section for section in sections if section.items],
+        decision=decision,
+        subtitle=release,
+        facts={"base": recipe.base, "seed": str(recipe.seed), "strop": strop.__version__},
+    )
+    path = folder / "report.html"
+    files.write_text(path, html)
+    return path
+
+
+def _results(names: Sequence[str], results: Mapping[str, Results], seed: int) -> report.Section:
+    tables = tuple(suite_table(name, results, seed=seed) for name in names)
+    return report.Section(
+        title="Before and after", items=tables, intro="Held-out items; every rate with its 95 % interval."
+    )
+
+
+def _curves(stages: Sequence[Finished], metrics: Sequence[Mapping[str, Any]]) -> report.Section:
+    plots = []
+    for stage in stages:
+        name = stage.record["name"]
+        records = [record for record in metrics if record["stage"] == name]
+        for key, label in _CURVES.items():
+            points = [(float(record["step"]), float(record[key])) for record in records if key in record]
+            if points:
+                plots.append(report.curve(f"{name}: {label}", {key: points}))
+    return report.Section(title="Curves", items=tuple(plots))
+
+
+def _samples(names: Sequence[str], results: Mapping[str, Results]) -> report.Section:
+    last = list(results.values())[-1] if results else {}
+    found = [transcripts(name, results, questions(last[name])) for name in names]
+    return report.Section(title="Transcripts", items=tuple(samples for samples in found if samples is not None))
+
+
+def _card(stage: Finished) -> report.StageCard:
+    record = stage.record
+    facts = {
+        "method": record["method"],
+        "steps": f"{record['config']['steps']:,}",
+        "rows": f"{record['data']['num_rows']:,}",
+        "time": f"{record['seconds']:.0f} s on {record['machine']['device']}",
+        "kept step": str(record["output"]["step"]),
+        "model digest": record["output"]["model_digest"][:16],
+    }
+    if record["audit"]:
+        facts["verifier"] = record["audit"]
+    return report.StageCard(name=record["name"], **record["card"], facts=facts)
+
+
+def _lineage(prepared: Prepared, stages: Sequence[Finished]) -> dict[str, str]:
+    """Every digest from recipe to result, in order."""
+    digests = {
+        "recipe": digest_json(prepared.recipe.model_dump(mode="json")),
+        "base": prepared.base.digest,
+        "chat template": prepared.base.template_digest,
+    }
+    for stage in stages:
+        name = stage.record["name"]
+        digests[f"{name}: data"] = stage.record["data"]["digest"]
+        if stage.record["verifier"]:
+            digests[f"{name}: verifier"] = stage.record["verifier"]["digest"]
+        digests[f"{name}: model"] = stage.record["output"]["model_digest"]
+    return digests

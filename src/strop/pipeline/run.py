@@ -1,0 +1,154 @@
+"""A prepared recipe, run: stages, evaluation, gate, report, release."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from strop import files
+from strop.pipeline.evaluation import Results, SuiteRun, evaluate_model
+from strop.pipeline.lock import locked
+from strop.pipeline.metrics_log import read_metrics
+from strop.pipeline.prepare import Prepared
+from strop.pipeline.publish import Baseline, find_baseline, publish
+from strop.pipeline.report_page import write_report
+from strop.pipeline.stages import METRICS, RECORD, Finished, run_stage
+from strop.pipeline.summary import console_table, suite_names, suite_table
+from strop.pipeline.workspace import Workspace
+from strop.types import Decision, Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run came to."""
+
+    stages: tuple[Finished, ...]
+    results: Mapping[str, Results]
+    """Model (``base``, then the stages) → suite → result; empty without a gate."""
+    decision: Decision | None
+    release: str
+    """What happened in the registry, in words; empty if nothing did."""
+    report: Path | None
+    seed: int
+
+    @property
+    def exit_code(self) -> int:
+        """That of the decision; 0 without one."""
+        return self.decision.exit_code if self.decision else 0
+
+    def told(self) -> list[Any]:
+        """What the terminal shows at the end."""
+        lines: list[Any] = []
+        if self.results:
+            lines += [
+                console_table(suite_table(name, self.results, seed=self.seed)) for name in suite_names(self.results)
+            ]
+        for stage in self.stages:
+            where = "from the cache" if stage.is_cached else f"in {stage.record['seconds']:.0f} s"
+            lines.append(Text(f"{stage.record['name']}: {stage.folder / 'model'} ({where})", overflow="fold"))
+        if self.decision is not None:
+            lines += told_decision(self.decision)
+        if self.release:
+            lines.append(Text(self.release))
+        if self.report is not None:
+            lines.append(Text(f"report: {self.report}", overflow="fold"))
+        return lines
+
+
+def told_decision(decision: Decision) -> list[Text]:
+    """The decision and the checks that did not pass."""
+    style = {"PASS": "bold green", "BLOCK": "bold red", "INSUFFICIENT": "bold yellow"}[decision.outcome]
+    failed = [check for check in decision.checks if check.outcome != "PASS"]
+    passed = len(decision.checks) - len(failed)
+    lines = [Text(f"gate: {decision.outcome} ({passed} of {len(decision.checks)} checks passed)", style=style)]
+    return lines + [Text(f"  {check.outcome}: {check.name}: {check.reason}") for check in failed]
+
+
+def run_prepared(
+    prepared: Prepared, workspace: Workspace, *, suites: tuple[SuiteRun, ...], output: Path | None, progress: Progress
+) -> RunResult:
+    """Train every stage, then evaluate, gate, report and release what the recipe asks for.
+
+    ``output`` takes report, metrics and results; None writes nothing beside the cache. Raises: UserError of every kind.
+    """
+    stages: list[Finished] = []
+    model = prepared.base
+    for job in prepared.jobs:
+        stages.append(run_stage(job, model, workspace, progress))
+        model = stages[-1].model
+    if output is None:
+        return RunResult(
+            stages=tuple(stages), results={}, decision=None, release="", report=None, seed=prepared.recipe.seed
+        )
+    with locked(output / ".lock"):
+        return _conclude(prepared, workspace, tuple(stages), suites, output, progress)
+
+
+def _conclude(
+    prepared: Prepared,
+    workspace: Workspace,
+    stages: tuple[Finished, ...],
+    suites: tuple[SuiteRun, ...],
+    output: Path,
+    progress: Progress,
+) -> RunResult:
+    recipe = prepared.recipe
+    metrics = [
+        {**record, "stage": stage.record["name"]} for stage in stages for record in read_metrics(stage.folder / METRICS)
+    ]
+    files.write_text(output / METRICS, "".join(_line(record) for record in metrics))
+    results: dict[str, Results] = {}
+    decision, release = None, ""
+    if recipe.gate is not None:
+        baseline = find_baseline(prepared, workspace)
+        results[prepared.base.name] = evaluate_model(
+            prepared.base, prepared.template, suites, workspace.evals, progress
+        )
+        for model in dict.fromkeys([baseline.model, *(stage.model for stage in stages)]):
+            template = baseline.template if model == baseline.model else prepared.template
+            results[model.name] = evaluate_model(model, template, suites, workspace.evals, progress)
+        decision, release = _judge(prepared, workspace, stages, results, baseline, output)
+    report = write_report(output, prepared, stages, results, decision, metrics, release)
+    return RunResult(
+        stages=stages, results=results, decision=decision, release=release, report=report, seed=recipe.seed
+    )
+
+
+def _judge(
+    prepared: Prepared,
+    workspace: Workspace,
+    stages: tuple[Finished, ...],
+    results: Mapping[str, Results],
+    baseline: Baseline,
+    output: Path,
+) -> tuple[Decision, str]:
+    from strop.evals import gate, write_gate_report
+
+    assert prepared.recipe.gate is not None
+    config = prepared.recipe.gate.config
+    for model, found in results.items():
+        for result in found.values():
+            result.save(output / "evaluations" / model)
+    candidate, before = results[stages[-1].model.name], results[baseline.model.name]
+    decision = gate(candidate, before, config)
+    path = write_gate_report(output, decision, candidate, before, config)
+    return decision, publish(prepared, workspace, stages[-1], decision, path)
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True) + "\n"
+
+
+def save_model(stage: Finished, folder: Path) -> None:
+    """Write a stage's model, metrics and record into a folder that plain ``transformers`` and ``peft`` load."""
+    from strop.models import Policy
+    from strop.models.exporting import export
+
+    export(Policy.load(stage.folder / "model"), folder, merge=False)
+    for name in (METRICS, RECORD):
+        files.write_text(folder / name, (stage.folder / name).read_text())

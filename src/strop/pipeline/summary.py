@@ -1,0 +1,144 @@
+"""From results to what people read: the before-and-after tables and sample transcripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table as ConsoleTable
+
+from strop import report
+from strop.pipeline.evaluation import Results
+from strop.statistics import paired_difference
+
+if TYPE_CHECKING:
+    from strop.evals import SuiteResult
+
+CONTROL = ("<tool_call>", "</tool_call>", "<think>", "</think>")
+_MAX_SHOWN = 4
+_MAX_PROMPT_CHARACTERS = 2000
+
+
+def suite_table(name: str, results: Mapping[str, Results], *, seed: int) -> report.Table:
+    """One suite's metrics by model, in the order of training, with the paired change from first to last."""
+    by_model = {model: found[name] for model, found in results.items()}
+    first, last = next(iter(by_model.values())), list(by_model.values())[-1]
+    metrics = list(dict.fromkeys(["accuracy", *last.metrics]))
+    changes = {metric: change for metric in metrics if (change := _change(first, last, metric)) is not None}
+    params = last.params
+    drawn = "greedy" if params["temperature"] == 0 else f"temperature {params['temperature']:g}"
+    if params["samples_per_task"] > 1:
+        drawn += f", {params['samples_per_task']} samples a task"
+    ungraded = {model: result.num_ungraded for model, result in by_model.items() if result.num_ungraded}
+    note = f"{drawn}; 95 % intervals" + (f"; not graded: {ungraded}" if ungraded else "")
+    return report.progress(
+        name,
+        {model: {metric: _measured(result, metric) for metric in metrics} for model, result in by_model.items()},
+        directions={metric: last.metrics[metric].direction for metric in last.metrics} | {"accuracy": "higher"},
+        seeds=[seed],
+        changes=changes if first is not last else None,
+        note=note,
+    )
+
+
+def _measured(result: SuiteResult, metric: str) -> report.Measured | None:
+    rate = result.rate(metric)
+    if rate.value is None or rate.interval is None:
+        return None
+    return report.Measured(
+        value=rate.value,
+        n=rate.num_items,
+        low=rate.interval.low,
+        high=rate.interval.high,
+        unit="percent" if _is_share(result, metric) else "number",
+    )
+
+
+def _is_share(result: SuiteResult, metric: str) -> bool:
+    values = [value for item in result.items if (value := item.measures.get(metric)) is not None]
+    return all(0 <= value <= 1 for value in values)
+
+
+def _change(before: SuiteResult, after: SuiteResult, metric: str) -> report.Measured | None:
+    old = {item.id: item.measures.get(metric) for item in before.items}
+    pairs = [
+        (new, was)
+        for item in after.items
+        if (new := item.measures.get(metric)) is not None and (was := old.get(item.id)) is not None
+    ]
+    if len(pairs) < 2:
+        return None
+    news, olds = [new for new, _ in pairs], [was for _, was in pairs]
+    value, interval = paired_difference(news, olds)
+    is_share = _is_share(after, metric) and _is_share(before, metric)
+    return report.Measured(
+        value=value,
+        n=len(pairs),
+        low=interval.low,
+        high=interval.high,
+        unit="points" if is_share else "number",
+    )
+
+
+def console_table(shown: report.Table) -> ConsoleTable:
+    """The same table for the terminal."""
+    from strop.report.tables import change_tone, format_interval, format_value
+
+    table = ConsoleTable(title=shown.title, caption=shown.note, title_justify="left", caption_justify="left")
+    for column in ("metric", *shown.columns, *(["change"] if shown.has_changes else [])):
+        table.add_column(column)
+    styles = {"better": "green", "worse": "red", "unclear": "", "plain": ""}
+    for row in shown.rows:
+        cells = [
+            f"{format_value(cell)}\n[dim]{format_interval(cell)}[/dim]"
+            if isinstance(cell, report.Measured)
+            else str(cell or "–")
+            for cell in row.cells
+        ]
+        if shown.has_changes and row.change is not None:
+            style = styles[change_tone(row.change, row.direction)]
+            value = f"{format_value(row.change)}\n[dim]{format_interval(row.change)}[/dim]"
+            cells.append(f"[{style}]{value}[/{style}]" if style else value)
+        table.add_row(row.label, *cells, *([""] if shown.has_changes and row.change is None else []))
+    return table
+
+
+def transcripts(name: str, results: Mapping[str, Results], prompts: Mapping[str, str]) -> report.Samples | None:
+    """A few tasks of a suite with every model's answer: first those on which first and last model differ."""
+    by_model = {model: found[name] for model, found in results.items()}
+    answers = {model: {item.id: item.samples[0] for item in result.items} for model, result in by_model.items()}
+    first, *_, last = list(by_model) if len(by_model) > 1 else [*by_model, *by_model]
+    ids = sorted(
+        answers[last],
+        key=lambda item: answers[last][item].passed == answers[first].get(item, answers[last][item]).passed,
+    )
+    shown = tuple(
+        report.SideBySide(
+            title=f"{name} · {item}",
+            prompt=report.mark_control(prompts.get(item, "")[-_MAX_PROMPT_CHARACTERS:], CONTROL),
+            transcripts=tuple(
+                report.Transcript(
+                    label=model,
+                    pieces=report.mark_control(found[item].text, CONTROL),
+                    verdict="passed"
+                    if found[item].passed
+                    else f"failed: {', '.join(found[item].reasons) or found[item].state}",
+                    is_passed=found[item].passed if found[item].is_graded else None,
+                )
+                for model, found in answers.items()
+                if item in found
+            ),
+        )
+        for item in ids[:_MAX_SHOWN]
+    )
+    return report.Samples(samples=shown) if shown else None
+
+
+def questions(result: SuiteResult) -> dict[str, str]:
+    """Task id → the last turn of its prompt."""
+    return {item.id: item.question for item in result.items}
+
+
+def suite_names(results: Mapping[str, Results]) -> Sequence[str]:
+    """The suites, in the order of the recipe."""
+    return list(next(iter(results.values())))
