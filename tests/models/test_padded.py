@@ -1,4 +1,4 @@
-"""The padded execution equals each sequence run alone through the model, for every family, and packing changes nothing."""
+"""The padded execution equals each sequence run alone, for every family, and packing changes nothing."""
 
 from __future__ import annotations
 

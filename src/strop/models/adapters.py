@@ -60,7 +60,7 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def target_names(model: nn.Module, targets: str | tuple[str, ...]) -> list[str]:
-    """The suffixes that select exactly the layers of ``targets`` in ``model``. Raises: ModelError if they select none."""
+    """Name endings that select exactly the layers of ``targets`` in ``model``. Raises: ModelError if there are none."""
     names = list(linear_layers(model))
     if isinstance(targets, tuple):
         _require_known(model, targets)
@@ -91,27 +91,28 @@ def _suffixes(names: list[str]) -> list[str]:
 
 
 def _require_known(model: nn.Module, targets: tuple[str, ...]) -> None:
-    every = [name for name, _ in model.named_modules()]
+    modules = list(model.named_modules())
     for target in targets:
-        if not any(name == target or name.endswith(f".{target}") for name in every):
+        chosen = [module for name, module in modules if name == target or name.endswith(f".{target}")]
+        if not chosen:
             known = ", ".join(_suffixes(list(linear_layers(model))))
             raise ModelError(
-                f"lora target {target!r} names no module", why=f"the linear layers are {known}", do="fix the name"
+                f"lora target {target!r} names no module",
+                why=f"the linear layers are {known}",
+                do="use one of them, or attention, mlp or all-linear",
             )
-        _refuse_tied(model, target)
+        _refuse_tied(model, target, chosen)
 
 
-def _refuse_tied(model: Any, target: str) -> None:
+def _refuse_tied(model: Any, target: str, chosen: list[nn.Module]) -> None:
     if not getattr(model.config.get_text_config(), "tie_word_embeddings", False):
         return
-    tied = {id(model.get_output_embeddings()), id(model.get_input_embeddings())}
-    for name, module in model.named_modules():
-        if (name == target or name.endswith(f".{target}")) and id(module) in tied:
-            raise ModelError(
-                f"lora target {target!r} is tied to the {'input' if module is model.get_output_embeddings() else 'output'} embedding",
-                why="merging an adapter into one of two tied matrices would tear them apart",
-                do="leave embeddings and the head out of lora targets",
-            )
+    if any(module in (model.get_output_embeddings(), model.get_input_embeddings()) for module in chosen):
+        raise ModelError(
+            f"lora target {target!r} shares its matrix with the other end of the model",
+            why="merging an adapter into one of two tied embeddings would tear them apart",
+            do="leave embeddings and the head out of lora targets",
+        )
 
 
 def attach(model: nn.Module, lora: LoRA, *, seed: int) -> nn.Module:
@@ -189,23 +190,30 @@ def load(model: nn.Module, folder: Path) -> nn.Module:
 
 def require_same(asked: LoRA, found: LoRA, model: nn.Module, folder: Path) -> None:
     """Refuse settings that a continued adapter cannot take over. Raises: RecipeError."""
+    pairs = (
+        ("rank", asked.rank, found.rank),
+        ("alpha", asked.scaling_alpha, found.scaling_alpha),
+        ("rslora", asked.rslora, found.rslora),
+        ("targets", _selected(model, asked.targets), _selected(model, found.targets)),
+    )
     differs = [
-        f"{name} {mine} instead of {theirs}"
-        for name, mine, theirs in (
-            ("rank", asked.rank, found.rank),
-            ("alpha", asked.scaling_alpha, found.scaling_alpha),
-            ("rslora", asked.rslora, found.rslora),
-            ("targets", sorted(target_names(model, asked.targets)), sorted(target_names(model, found.targets))),
-        )
+        name if name == "targets" else f"{name} {mine} instead of {theirs}"
+        for name, mine, theirs in pairs
         if mine != theirs
     ]
     if differs:
         raise RecipeError(
-            f"the stage asks for another adapter than the one it continues: {'; '.join(differs)}",
+            f"the stage asks for another adapter than the one it continues: {', '.join(differs)}",
             where=str(folder),
             why="an adapter keeps its shape for life",
             do='leave lora out, or use adapter = "merge" or adapter = "fresh"',
         )
+
+
+def _selected(model: nn.Module, targets: str | tuple[str, ...]) -> frozenset[str]:
+    suffixes = target_names(model, targets)
+    names = [name for name, _ in model.named_modules()]
+    return frozenset(name for name in names for end in suffixes if name == end or name.endswith(f".{end}"))
 
 
 def set_dropout(model: nn.Module, active: bool) -> None:

@@ -1,4 +1,4 @@
-"""What strop adds to a saved policy: ``strop.json``, which names the base, the identities and the adapter's settings."""
+"""What strop adds to a saved policy: ``strop.json``, which names the base, the identities and the LoRA settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from strop.models.policy import Policy
 
 CARD = "strop.json"
-_INNER_BASE = "base"
+INNER_BASE = "base"
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class Base:
     """As it was asked for: ``strop:tiny``, a folder, or a hub id."""
     folder: Path | None
     """None when the base exists in memory only, after an adapter was folded into it."""
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether an adapter's folder must bring the base along, since it lies nowhere that lasts."""
+        return self.folder is None or (self.folder.name == INNER_BASE and names.is_adapter(self.folder.parent))
 
 
 def is_own(folder: Path) -> bool:
@@ -55,33 +60,38 @@ def write_card(policy: Policy, folder: Path) -> None:
     }
     if policy.lora is not None:
         card["lora"] = asdict(policy.lora)
-        card["base"] = {"name": policy.base.name, "digest": policy.base_digest(), "inside": policy.base.folder is None}
+        card["base"] = {"name": policy.base.name, "digest": policy.base_digest(), "inside": policy.base.is_carried}
+    files.write_json(folder / CARD, card)
+
+
+def write_merged_card(policy: Policy, folder: Path) -> None:
+    """Note in a merged folder which adapter and base went into it."""
+    card = {
+        "kind": "model",
+        "template": policy.template.digest,
+        "merged_from": {"digest": policy.digest(), "base": {"name": policy.base.name, "digest": policy.base_digest()}},
+    }
     files.write_json(folder / CARD, card)
 
 
 def write_adapter(policy: Policy, folder: Path, final: Path) -> None:
     """Write the PEFT files of ``policy``; a base that exists nowhere else is written beside them, below ``base``."""
-    base = policy.base.folder
-    if base is None:
-        # The adapter's own copy is merged away, so what remains is exactly the model under it.
-        stripped = _without_adapter(policy)
-        stripped.save_pretrained(folder / _INNER_BASE)
-        policy.template.save(folder / _INNER_BASE)
-        base = final / _INNER_BASE
+    base = final / INNER_BASE
+    if policy.base.is_carried:
+        copy.deepcopy(policy.model).unload().save_pretrained(folder / INNER_BASE)
+        policy.template.save(folder / INNER_BASE)
+    elif policy.base.folder is not None:
+        base = policy.base.folder
     config = policy.model.peft_config["default"]
     config.base_model_name_or_path = str(base.absolute())
     policy.model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 
 
-def _without_adapter(policy: Policy) -> Any:
-    return copy.deepcopy(policy.model).unload()
-
-
 def find_base(folder: Path, config: dict[str, Any]) -> Base:
     """The base of an adapter folder: inside it, by strop's name, or by PEFT's path. Raises: ModelError."""
-    if (folder / _INNER_BASE / "config.json").is_file():
-        return Base(str(folder / _INNER_BASE), folder / _INNER_BASE)
+    if (folder / INNER_BASE / "config.json").is_file():
+        return Base(str(folder / INNER_BASE), folder / INNER_BASE)
     told = str(config.get("base_model_name_or_path") or "")
     noted = str(read_card(folder).get("base", {}).get("name", ""))
     wanted = noted if noted.startswith(names.EMBEDDED) or not told else told

@@ -62,7 +62,7 @@ def choose_device(asked: str | torch.device = "auto") -> torch.device:
 
 
 def choose_dtype(asked: str | torch.dtype, device: torch.device, hidden_size: int) -> torch.dtype:
-    """The dtype of the matrix products. ``auto``: bfloat16 where the device computes it fast and the model is wide enough.
+    """The dtype of the matrix products. ``auto``: bfloat16 where the device is fast at it and the model wide enough.
 
     Raises: RecipeError for a dtype that is neither float32 nor bfloat16.
     """
@@ -142,10 +142,10 @@ _MIN_MICRO_BATCH_TOKENS = 256
 def memory_plan(
     policy: Policy, *, micro_batch_tokens: int | None = None, optimizer: Literal["adamw"] | None = "adamw"
 ) -> MemoryPlan:
-    """What a training step of ``policy`` needs; without ``micro_batch_tokens``, the most that half the free memory holds.
+    """What a step of ``policy`` needs; without ``micro_batch_tokens``, at the most that half the free memory holds.
 
-    Activations a token: per layer about 16 vectors of the hidden size and 3 of the feed-forward size, and four times the
-    vocabulary for logits, log-softmax and their gradients, in float32. ``optimizer=None``: inference only.
+    Activations a token, in float32: per layer about 16 vectors of the hidden size and 3 of the feed-forward size, and
+    four times the vocabulary for logits, log-softmax and their gradients. ``optimizer=None``: inference only.
     """
     weights = sum(p.numel() * p.element_size() for p in policy.model.parameters())
     trained = sum(p.numel() * p.element_size() for p in policy.trainable().values()) if optimizer else 0

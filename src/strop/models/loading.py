@@ -71,9 +71,7 @@ def load_template(folder: Path) -> ChatTemplate:
     """
     from strop.chat import ChatTemplate
 
-    template = ChatTemplate.load(folder)
-    template.check_lock(folder)
-    return template
+    return ChatTemplate.load(folder)
 
 
 def check_vocabulary(model: Any, template: ChatTemplate, folder: Path) -> None:

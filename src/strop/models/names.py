@@ -15,7 +15,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 def resolve(name: str | Path) -> Path | str:
     """The folder that ``name`` means, or the name itself if it can only be a model of the hub.
 
-    ``strop:tiny`` is a folder inside the package; anything that exists on disk is that folder; ``owner/model`` is a hub id.
+    ``strop:tiny`` is a folder inside the package; what exists on disk is that folder; ``owner/model`` is a hub id.
     Raises: ModelError for a folder that is missing or holds no model.
     """
     text = str(name)
@@ -62,7 +62,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def local_folder(name: str | Path) -> Path:
-    """The folder of ``name`` on this machine; a hub id is downloaded into the Hugging Face cache. Raises: ModelError."""
+    """The folder of ``name`` on this machine; a hub id is downloaded into the hub's cache. Raises: ModelError."""
     found = resolve(name)
     if isinstance(found, Path):
         return found
@@ -70,14 +70,12 @@ def local_folder(name: str | Path) -> Path:
 
     try:
         return Path(snapshot_download(found, ignore_patterns=["*.bin", "*.pth", "*.gguf", "*.onnx", "original/*"]))
-    except Exception as error:
-        offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
+    except Exception as error:  # offline, unknown, gated: the hub's client has an error class for each
+        is_offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
         raise ModelError(
             f"the model {found} is neither a local folder nor obtainable from the hub",
             where=found,
-            why=f"HF_HUB_OFFLINE is set and it is not in the cache: {_first_line(error)}"
-            if offline
-            else _first_line(error),
+            why=("HF_HUB_OFFLINE is set and the cache does not hold it: " if is_offline else "") + _first_line(error),
             do="give a local folder, check the name and the network, or download it first with `hf download`",
         ) from error
 

@@ -128,7 +128,7 @@ def selects_positions(model: nn.Module, vocab_size: int, device: torch.device) -
 def token_logprobs(
     logits: Tensor, token_ids: Tensor, temperature: float, *, entropy: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities of ``token_ids [M]`` under ``logits [M, V]`` / temperature, and the entropy if asked: [M] float32."""
+    """Log-probabilities of ``token_ids [M]`` under ``logits [M, V]`` / temperature, and the entropy if asked: [M]."""
     logits = logits.float()
     if temperature != 1.0:
         logits = logits / temperature

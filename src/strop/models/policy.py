@@ -64,9 +64,9 @@ class Policy:
     ) -> Policy:
         """The policy that ``name`` means: ``strop:tiny``, a Hugging Face folder, a PEFT adapter folder, or a hub id.
 
-        ``adapter`` says what becomes of the adapter in an adapter folder: ``continue`` trains it further, ``merge`` folds it
-        into the base (``lora`` then puts a new one on top), ``fresh`` drops it and starts a new one on the same base.
-        Raises: ModelError, TemplateError, MismatchError, RecipeError.
+        ``adapter`` says what becomes of the adapter in an adapter folder: ``continue`` trains it further, ``merge``
+        folds it into the base (``lora`` then puts a new one on top), ``fresh`` drops it and starts a new one on the
+        same base. Raises: ModelError, TemplateError, MismatchError, RecipeError.
         """
         hardware.keep_freed_memory()
         folder = names.local_folder(name)
@@ -99,10 +99,10 @@ class Policy:
     def forward(
         self, batch: Batch, needs: frozenset[str] = frozenset({"logprobs"}), *, temperature: float = 1.0
     ) -> Outputs:
-        """Log-probabilities (and the entropy if needed) of the trained tokens of ``batch``, differentiable, [N] float32.
+        """Log-probabilities (and the entropy if needed) of the trained tokens: differentiable, [N] float32.
 
-        Packing, order, padding and bucket sizes change nothing beyond rounding. Logits are divided by ``temperature`` before
-        the log-softmax, which runs in float32. Raises: DataError for a sequence beyond the model's context.
+        Packing, order, padding and bucket sizes change nothing beyond rounding. Logits are divided by ``temperature``
+        before the log-softmax, which runs in float32. Raises: DataError for a sequence beyond the model's context.
         """
         assert needs <= KNOWN_NEEDS, f"the policy cannot compute {sorted(needs - KNOWN_NEEDS)}"
         self._require_context(batch)
@@ -205,18 +205,23 @@ class Policy:
         return model if self.lora is None else model.merge_and_unload()
 
     def save(self, folder: Path | str) -> None:
-        """Write a Hugging Face folder, or for LoRA a PEFT folder that names its base; with template and lock, atomically.
+        """Write a Hugging Face folder, or for LoRA a PEFT folder that names its base; with template and lock.
 
-        A folder that strop wrote before is replaced; any other is refused. Raises: OutputError.
+        It appears whole or not at all. A folder that strop wrote before is replaced; any other is refused.
+        Raises: OutputError.
         """
         folder = Path(folder)
         with loading.quiet(), files.new_folder(folder, replace=folders.is_own(folder)) as temporary:
-            if self.lora is None:
-                self.model.save_pretrained(temporary)
-            else:
-                folders.write_adapter(self, temporary, folder.absolute())
-            self.template.save(temporary)
-            folders.write_card(self, temporary)
+            self.write(temporary, folder)
+
+    def write(self, folder: Path, final: Path) -> None:
+        """Put the files of ``save`` into ``folder``, which will be renamed to ``final``."""
+        if self.lora is None:
+            self.model.save_pretrained(folder)
+        else:
+            folders.write_adapter(self, folder, final.absolute())
+        self.template.save(folder)
+        folders.write_card(self, folder)
 
 
 def _assembled(

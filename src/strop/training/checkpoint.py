@@ -1,7 +1,8 @@
 """Checkpoints: one atomic folder a step, verified before it is trusted, without pickle.
 
-``step_000010/`` holds ``policy.safetensors`` (what is trained), ``optimizer.safetensors``, ``state.json`` (step, cursor and
-everything a resumed run must have in common with the first) and ``manifest.json`` (size and SHA-256 of each).
+``step_000010/`` holds ``policy.safetensors`` (what is trained), ``optimizer.safetensors``, ``state.json`` (step,
+cursor and everything a resumed run must have in common with the first) and ``manifest.json`` (size and SHA-256 of
+each).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The guard against losses and gradients that are not numbers: it names the sample and leaves the weights as they were."""
+"""The guard against losses and gradients that are not numbers: it names the sample and keeps the weights."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def non_finite(step: int, loss: float, grad_norm: float, names: list[str], all_n
         why="each of these rows gives it when run alone"
         if names
         else "no single row gives it alone; they are the step's rows",
-        do="inspect or drop these rows, or lower lr; the weights are those before the step, the last checkpoint is good",
+        do="inspect or drop these rows, or lower lr; weights and checkpoints are those before the step",
     )

@@ -60,12 +60,14 @@ def train(
     resume: Path | str | None = None,
     identity: str = "",
 ) -> Iterator[Step]:
-    """Descend ``objective`` on the batches of ``stream``, one optimizer step a batch, yielding each step once it is taken.
+    """Descend ``objective`` on the batches of ``stream``, one optimizer step a batch; yields each step once taken.
 
-    ``micro_batch_tokens`` bounds what is run at once and changes nothing beyond rounding; by default it follows from the free
-    memory. ``resume`` is a checkpoint folder; ``identity`` stands for the data and settings that the loop cannot see.
+    ``micro_batch_tokens`` bounds what is run at once and changes nothing beyond rounding; by default it follows from
+    the free memory. ``resume`` is a checkpoint folder; ``identity`` stands for the data and settings that the loop
+    cannot see.
 
-    Raises: NonFiniteError, MemoryLimitError, DataError if the stream ends early, MismatchError and CheckpointError on resume.
+    Raises: NonFiniteError, MemoryLimitError, DataError if the stream ends early, MismatchError and CheckpointError on
+    resume.
     """
     run = _Run(policy, objective, optimizer, num_steps, micro_batch_tokens, seed, identity)
     cursor = run.resume(resume) if resume is not None else None

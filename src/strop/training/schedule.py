@@ -8,8 +8,8 @@ With t = completed steps (0 at the first), T = all steps, W = warm-up steps, p =
     cosine            (1 + cos πp) / 2
     wsd               1 until T_s = T - D, then 1 - sqrt((t - T_s) / D), with D a tenth of the run
 
-and the decaying part runs from 1 to ``min_lr_ratio`` instead of 0. No step trains at a rate of 0, and nothing is counted but
-optimizer steps, so that a resumed run sees the same rates.
+and the decaying part runs from 1 to ``min_lr_ratio`` instead of 0. No step trains at a rate of 0, and nothing is
+counted but optimizer steps, so that a resumed run sees the same rates.
 
 Source: Loshchilov & Hutter, 1608.03983 (cosine); Hu et al., 2404.06395 (WSD); Hägele et al., 2405.18392 (1 - sqrt).
 """

@@ -86,7 +86,7 @@ def save_best(policy: Policy, folder: Path | str, *, step: int, loss: float) -> 
 
 
 def load_best(policy: Policy, folder: Path | str) -> Best:
-    """Give ``policy`` the best weights of ``folder`` and say which they are. Raises: CheckpointError if there are none."""
+    """Give ``policy`` the best weights of ``folder`` and say which. Raises: CheckpointError if there are none."""
     record = best(folder)
     if record is None:
         raise CheckpointError(
