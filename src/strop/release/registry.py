@@ -198,7 +198,7 @@ class Registry:
     def _full(self, name: str, digest: str | None, database: sqlite3.Connection) -> str:
         """The digest that a prefix means, or that of the release added last."""
         query = "SELECT digest FROM releases WHERE name = ? ORDER BY number DESC"
-        known = list(dict.fromkeys(row[0] for row in database.execute(query, (name,))))
+        known: list[str] = list(dict.fromkeys(row[0] for row in database.execute(query, (name,))))
         if not known:
             names = [row[0] for row in database.execute("SELECT DISTINCT name FROM releases")]
             raise _unknown(name, names)
@@ -292,7 +292,7 @@ def _stack(database: sqlite3.Connection, name: str, alias: str) -> list[str]:
             stack.append(digest)
         else:
             stack.pop()
-            assert stack and stack[-1] == digest, "a rollback points to the release below"
+            assert stack[-1:] == [digest], "a rollback points to the release below"
     return stack
 
 
