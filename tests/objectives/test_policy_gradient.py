@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from random_batches import Descent, descend, random_rows, row
+from strop.credit import group_advantages
 from strop.errors import RecipeError
 from strop.objectives import PolicyGradient, dr_grpo, grpo
 from strop.types import Sample
@@ -203,6 +204,20 @@ def test_a_stated_equal_old_policy_is_the_same_as_none(seed: int) -> None:
     torch.testing.assert_close(one.gradient, other.gradient)
     assert other.metrics["ratio"] == pytest.approx(1.0)
     assert other.metrics["approx_kl"] == pytest.approx(0.0, abs=1e-12)
+
+
+@thorough
+@given(seed=seeds, reward=st.floats(-3, 3))
+def test_equal_rewards_give_no_gradient_at_all(seed: int, reward: float) -> None:
+    rows = random_rows(seed, num_groups=2, group_size=3)
+    group_ids = torch.tensor([int(sample.facts["group_ids"]) for sample in rows])
+    advantages = group_advantages(torch.full((6,), reward), group_ids, scale="std").tolist()
+    judged = [
+        replace(sample, streams={**sample.streams, "advantages": (advantage,) * len(sample.token_ids)})
+        for sample, advantage in zip(rows, advantages, strict=True)
+    ]
+    for objective in (grpo(), dr_grpo(constant_length=9), PolicyGradient(ratio="sequence")):
+        assert not descend(objective, judged).gradient.any()
 
 
 @pytest.mark.capability("RL-14")
