@@ -50,15 +50,15 @@ def task(**reference: Any) -> Task:
     ("text", "reason"),
     [
         ("<tool_call>{'name': 'a', 'arguments': {}}</tool_call>", "not JSON"),
-        ('<tool_call>{"name": "a", "arguments": {}}', "not closed"),
-        ('{"name": "a", "arguments": {}}</tool_call>', "closes nothing"),
-        ('<tool_call>{"name": "a", "args": {}}</tool_call>', "exactly"),
-        ('<tool_call>{"name": "a", "arguments": {}, "id": 1}</tool_call>', "exactly"),
+        ('<tool_call>{"name": "a", "arguments": {}}', "never closed"),
+        ('{"name": "a", "arguments": {}}</tool_call>', "without <tool_call>"),
+        ('<tool_call>{"name": "a", "args": {}}</tool_call>', "not exactly name and arguments"),
+        ('<tool_call>{"name": "a", "arguments": {}, "id": 1}</tool_call>', "not exactly name and arguments"),
         ('<tool_call>{"name": "a", "arguments": "{}"}</tool_call>', "not an object"),
         ('<tool_call>{"name": "a", "arguments": {"x": 1, "x": 2}}</tool_call>', "twice"),
         ('<tool_call>{"name": "a", "arguments": {"x": NaN}}</tool_call>', "NaN"),
-        ("<tool_call>" + '{"a":' * 100_000 + "</tool_call>", "not JSON"),
-        ('<tool_call><tool_call>{"name": "a", "arguments": {}}</tool_call>', "not closed"),
+        ("<tool_call>" + '{"a":' * 100_000 + "</tool_call>", "nested too deeply"),
+        ('<tool_call><tool_call>{"name": "a", "arguments": {}}</tool_call>', "inside <tool_call>"),
     ],
 )
 def test_a_malformed_call_is_refused_with_the_reason(text: str, reason: str) -> None:

@@ -16,7 +16,6 @@ from strop.evals.config import GateConfig, Threshold
 from strop.evals.go_live import GoLive, go_live
 from strop.evals.metrics import mean
 from strop.evals.results import ItemResult, Rate, SuiteResult
-from strop.statistics import mcnemar
 from strop.types import Check, Decision, Outcome
 
 _KEY = re.compile(r"(?P<suite>.+)\.(?P<metric>[^.\[]+)(\[(?P<where>[^=\]]+=[^\]]+)\])?")
@@ -255,6 +254,8 @@ def _compare(
     metric: str, where: str | None, result: SuiteResult, before: SuiteResult, config: GateConfig, alpha: float
 ) -> Check | None:
     """The paired comparison; None if it applies to too few of the baseline's items to lose anything."""
+    from strop.statistics import mcnemar  # numpy is slow to import, and recipes are read without it
+
     key = _key(result, metric, where)
     pairs = _pairs(metric, where, result, before)
     num_before = sum(item.value(metric) is not None for item in before.within(where))

@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from strop.digests import digest_bytes, digest_json
 from strop.errors import MismatchError
 from strop.evals.metrics import mean, percentile, ratio
 from strop.evals.suite import Metric
 from strop.files import write_json, write_text
-from strop.statistics import Interval, mean_interval, wilson
+
+if TYPE_CHECKING:
+    from strop.statistics import Interval
 
 _FORMAT = 1
 
@@ -137,6 +139,8 @@ class SuiteResult:
         return [item for item in self.items if item.slices.get(key) == value]
 
     def _rate(self, metric: str, items: Sequence[ItemResult]) -> Rate:
+        from strop.statistics import mean_interval, wilson  # numpy is slow to import, and recipes are read without it
+
         weight = self.metrics[metric].weight if metric in self.metrics else None
         values: list[float] = []
         clusters: list[str] = []

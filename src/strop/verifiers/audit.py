@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from strop.errors import VerifierError
-from strop.statistics import Interval, wilson
 from strop.types import Completion, Task, Verdict, Verifier
+
+if TYPE_CHECKING:
+    from strop.statistics import Interval
 
 _NUM_SHOWN = 5
 
@@ -64,12 +67,12 @@ class Audit:
     @property
     def false_reject_interval(self) -> Interval | None:
         """Wilson, 95 %."""
-        return wilson(self.num_false_reject, self.num_right) if self.num_right else None
+        return _wilson(self.num_false_reject, self.num_right)
 
     @property
     def false_accept_interval(self) -> Interval | None:
         """Wilson, 95 %."""
-        return wilson(self.num_false_accept, self.num_wrong) if self.num_wrong else None
+        return _wilson(self.num_false_accept, self.num_wrong)
 
     def summary(self) -> str:
         """One line for people."""
@@ -99,6 +102,12 @@ class Audit:
             do="mend the verifier or the reference answers"
             + (", or allow more with max_false_accept and max_false_reject" if too_high else ""),
         )
+
+
+def _wilson(k: int, n: int) -> Interval | None:
+    from strop.statistics import wilson  # numpy is slow to import and a recipe only needs the names
+
+    return wilson(k, n) if n else None
 
 
 def _rate(k: int, n: int, interval: Interval | None) -> str:

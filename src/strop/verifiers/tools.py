@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import jsonschema
 
 from strop.digests import digest_file, digest_json
 from strop.errors import VerifierError
 from strop.types import Completion, Json, Task, ToolCall, Verdict
 
-_BLOCK = re.compile(r"<tool_call>(.*?)(</tool_call>|(?=<tool_call>)|\Z)", re.DOTALL)
 _NAME_KEYS = ("name", "tool", "function", "tool_name", "action")
 _ARGUMENT_KEYS = ("arguments", "args", "parameters", "params", "input")
 
@@ -23,39 +19,14 @@ _ARGUMENT_KEYS = ("arguments", "args", "parameters", "params", "input")
 
 
 def parse_calls(text: str) -> tuple[ToolCall, ...]:
-    """The calls that the text makes, read strictly; empty if it makes none.
+    """The calls that the text makes, read as the chat template's contract has it; empty if it makes none.
 
-    A call is ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>`` with one JSON object of exactly these two
-    keys, without duplicate keys, NaN or infinity. Raises: ValueError with the reason if any block is otherwise.
+    Raises: ValueError with the reason if anything about a call, or about the reasoning before it, is malformed.
     """
-    calls = []
-    for block in _BLOCK.finditer(text):
-        if not block[2]:
-            raise ValueError("a <tool_call> is not closed")
-        value = _strict_json(block[1])
-        if not isinstance(value, dict) or value.keys() != {"name", "arguments"}:
-            raise ValueError('a call is not an object of exactly "name" and "arguments"')
-        if not isinstance(value["name"], str) or not isinstance(value["arguments"], dict):
-            raise ValueError("a call's name is not a string or its arguments are not an object")
-        calls.append(ToolCall(name=value["name"], arguments=value["arguments"]))
-    if "</tool_call>" in _BLOCK.sub("", text):
-        raise ValueError("a </tool_call> closes nothing")
-    return tuple(calls)
+    from strop.chat.parse import END_THINK, THINK, parse_assistant
 
-
-def _strict_json(text: str) -> Any:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({key for key, _ in pairs}) < len(pairs):
-            raise ValueError("a key stands twice")
-        return dict(pairs)
-
-    def refused(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refused)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"a call is not JSON: {error}") from None
+    opened_by_prompt = END_THINK in text and not text.lstrip().startswith(THINK)
+    return parse_assistant(text, is_thinking=opened_by_prompt).tool_calls
 
 
 def find_calls(text: str, tools: Sequence[Json]) -> tuple[ToolCall, ...]:
@@ -107,6 +78,8 @@ def _function(tool: Json) -> Json:
 
 def schema_problems(call: ToolCall, tools: Sequence[Json]) -> tuple[str, ...]:
     """What is wrong with the call by its tool's JSON Schema (``parameters``): empty if it is valid."""
+    import jsonschema
+
     schemas = {tool["name"]: tool.get("parameters", {}) for tool in map(_function, tools)}
     if call.name not in schemas:
         return (f"unknown tool {call.name}",)
