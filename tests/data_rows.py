@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from hypothesis import strategies
+from hypothesis import settings, strategies
 
 from strop.chat import ChatTemplate
 from strop.types import Conversation, Message
@@ -45,6 +45,8 @@ def masked_by_hand(token_ids: list[int]) -> list[bool]:
     return mask
 
 
+steady = settings(deadline=None, max_examples=30, derandomize=True)
+"""Property tests that try the same examples on every machine, however slow."""
 words = strategies.text(alphabet="abc def 0123 {}<|>é", min_size=1, max_size=25)
 conversations = strategies.builds(
     lambda pairs, system: talk(*(text for pair in pairs for text in pair), system=system),
