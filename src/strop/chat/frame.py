@@ -156,10 +156,10 @@ class _Look:
         """What follows the last text of message ``stop`` (the last one) up to the next message's text."""
         layout = self.layout(messages, tools, prompt=prompt)
         turn = len(messages) - 1 if stop is None else stop
-        own = [piece for piece in layout.pieces if piece.leaf.turn == turn] if layout else []
-        if layout is None or not own or layout.missing:
+        if layout is None or layout.missing:
             return None
-        following = [piece.start for piece in layout.pieces if piece.start >= own[-1].end and piece.leaf.turn > turn]
+        own = [piece for piece in layout.own_pieces() if piece.leaf.turn == turn]
+        following = [piece.start for piece in layout.pieces if piece.start >= own[-1].end]
         return layout.text[own[-1].end : min(following, default=len(layout.text))]
 
     def shared(self, one: str, other: str) -> int:
@@ -183,7 +183,7 @@ class _Look:
 
 
 def shared_length(one: str, other: str, encoder: Encoder) -> int:
-    """The length of the common beginning of two strings, moved back to the start of a token or tag that it would cut."""
+    """The length of the common beginning of two strings, moved back so that it cuts no control token or tag in two."""
     length = next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
     cut = True
     while cut:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from strop.types import Json, Message, ToolCall
 
@@ -25,6 +25,12 @@ _SYSTEM = Message(role="system", content="Answer briefly.")
 _ASK = Message(role="user", content="What may sales spend in 2025?")
 _CALL = Message(
     role="assistant", tool_calls=(ToolCall(name="get_budget", arguments={"department": "sales", "year": 2025}),)
+)
+_TWO_CALLS = Message(
+    role="assistant",
+    tool_calls=tuple(
+        ToolCall(name="get_budget", arguments={"department": name, "year": 2025}) for name in ("hr", "it")
+    ),
 )
 _RESULT = Message(role="tool", content='{"budget": 1200}', name="get_budget")
 _TOLD = Message(role="assistant", content="Sales may spend 1200.")
@@ -50,6 +56,9 @@ GOLDENS = (
     Golden("tool call", (_ASK, _CALL), (BUDGET,)),
     Golden("tool result prompt", (_ASK, _CALL, _RESULT), (BUDGET,), add_generation_prompt=True),
     Golden("tool use", (_SYSTEM, _ASK, _CALL, _RESULT, _TOLD, _HELLO, _HI), (BUDGET,)),
+    Golden("tool use without schemas", (_ASK, _CALL, _RESULT, _TOLD)),
+    Golden("two calls", (_ASK, _TWO_CALLS, _RESULT, _RESULT, _TOLD)),
+    Golden("content and call", (_ASK, replace(_CALL, content="I look it up."), _RESULT, _TOLD)),
     Golden("reasoning", (_ASK, Message(role="assistant", content="1200", reasoning="Sales is 1200."))),
     Golden("white space", (Message(role="user", content="  Hello\n\n"), Message(role="assistant", content=" Hi \n"))),
     Golden(

@@ -35,6 +35,14 @@ class Layout:
     missing: tuple[Leaf, ...]
     """Texts that the template left out or tore apart."""
 
+    def own_pieces(self) -> list[Piece]:
+        """The messages' texts where each stands first; templates repeat some, such as a call's name with its result."""
+        first: dict[int, Piece] = {}
+        for piece in self.pieces:
+            if piece.leaf.turn >= 0:
+                first.setdefault(id(piece.leaf), piece)
+        return list(first.values())
+
 
 def lay_out(
     encoder: Encoder,
@@ -46,8 +54,8 @@ def lay_out(
 ) -> Layout:
     """Render once plainly and once with marks, and read the pieces off the marks.
 
-    A text that holds a control token may make the template decide otherwise (Qwen3 takes a user's ``<tool_response>`` for
-    a tool's): then the marked rendering counts, in which no text is taken for anything else.
+    A text that holds a control token may make the template decide otherwise (Qwen3 takes a user's ``<tool_response>``
+    for a tool's): then the marked rendering counts, in which no text is taken for anything else.
     Raises: TemplateError where the template fails, or where the pieces cannot be found.
     """
     texts = _texts(messages, tools)

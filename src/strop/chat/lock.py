@@ -52,10 +52,12 @@ def differences(locked: Json, found: Json) -> list[str]:
         if locked.get(key) != found.get(key)
     ]
     before, after = locked["goldens"], found["goldens"]
-    for name in [*before, *(name for name in after if name not in before)]:
-        if before.get(name) != after.get(name):
-            told.append(f"golden conversation {name!r} differs:\n{_golden_diff(before.get(name), after.get(name))}")
-    return told
+    names = [*before, *(name for name in after if name not in before)]
+    return told + [
+        f"golden conversation {name!r} differs:\n{_golden_diff(before.get(name), after.get(name))}"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
 
 
 def require_same(locked: Json, found: Json, *, where: str) -> None:

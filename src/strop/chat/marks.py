@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 Part = Literal["content", "reasoning", "tool_call", "tools"]
@@ -124,4 +125,5 @@ def _with_spaces(piece: Piece, text: str) -> Piece:
 def free_characters(texts: str) -> Iterator[str]:
     """Private-use characters (Unicode planes 15 and 16) that do not occur in ``texts``."""
     used = {char for char in texts if char >= "\U000f0000"}
-    yield from (char for char in map(chr, [*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE)]) if char not in used)
+    planes = chain(range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
+    yield from (char for char in map(chr, planes) if char not in used)

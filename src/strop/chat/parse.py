@@ -52,7 +52,7 @@ def _split_reasoning(text: str, is_thinking: bool) -> tuple[str, str]:
 
 
 def parse_call(text: str) -> ToolCall:
-    """The call written as one JSON object with exactly ``name`` and ``arguments``. Raises: ValueError with the reason."""
+    """The call written as one JSON object with exactly ``name`` and ``arguments``. Raises: ValueError."""
     try:
         value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
     except json.JSONDecodeError as error:

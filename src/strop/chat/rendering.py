@@ -13,7 +13,8 @@ from strop.types import Json
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 RENDER_DATE = {
     "%Y": "2025", "%y": "25", "%m": "01", "%-m": "1", "%d": "01", "%-d": "1", "%j": "001",
-    "%B": "January", "%b": "Jan", "%A": "Wednesday", "%a": "Wed", "%H": "00", "%I": "12", "%M": "00", "%S": "00", "%p": "AM",
+    "%B": "January", "%b": "Jan", "%A": "Wednesday", "%a": "Wed", "%H": "00", "%I": "12",
+    "%M": "00", "%S": "00", "%p": "AM",
 }  # fmt: skip
 """What a template that asks for today's date is told: 1 January 2025, so that ids do not change overnight."""
 
@@ -81,7 +82,7 @@ class TemplateSource:
 
 
 def _with_pinned_date(source: str) -> str:
-    """The template with ``strftime_now`` shadowed by a macro; the newline keeps Jinja's whitespace control as it was."""
+    """The template with ``strftime_now`` shadowed by a macro; the newline keeps Jinja's white space control."""
     if "strftime_now" not in source:
         return source
     filters = "".join(f" | replace('{directive}', '{value}')" for directive, value in RENDER_DATE.items())

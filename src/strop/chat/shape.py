@@ -50,10 +50,9 @@ def _as_dict(messages: Sequence[Message], turn: int, shape: MessageShape, mark: 
     reasoning = mark(message.reasoning, turn, "reasoning") if message.reasoning else ""
     inline = f"<think>\n{reasoning}\n</think>\n\n" if reasoning and shape.reasoning == "inline" else ""
     if message.content or inline or not message.tool_calls:
-        content = inline + mark(message.content, turn, "content")
-        fields["content"] = content if shape.content == "text" else [{"type": "text", "text": content}]
+        fields["content"] = _content(inline + mark(message.content, turn, "content"), shape)
     elif shape.no_content != "absent":
-        fields["content"] = "" if shape.no_content == "empty" else None
+        fields["content"] = _content("", shape) if shape.no_content == "empty" else None
     if reasoning and not inline:
         # transformers fills in the other name from 5.2x on; both are given so that older releases render the same
         fields["reasoning_content"] = fields["thinking"] = reasoning
@@ -64,6 +63,10 @@ def _as_dict(messages: Sequence[Message], turn: int, shape: MessageShape, mark: 
     if message.role == "tool" and shape.call_ids:
         fields["tool_call_id"] = _answered_id(messages, turn)
     return fields
+
+
+def _content(text: str, shape: MessageShape) -> Any:
+    return text if shape.content == "text" else [{"type": "text", "text": text}]
 
 
 def _call(messages: Sequence[Message], turn: int, index: int, shape: MessageShape, mark: Mark) -> dict[str, Any]:

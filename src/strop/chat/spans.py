@@ -57,8 +57,8 @@ class Rendered:
         ``reasoning`` in ``parts`` the think block and its tags are not trained; with only ``tool_call`` nothing but the
         calls is. The first token of the sequence is never trained.
         """
-        unknown = parts - ALL_PARTS
-        assert not unknown and turns in ("all", "last"), (turns, unknown)
+        assert parts <= ALL_PARTS, parts - ALL_PARTS
+        assert turns in ("all", "last"), turns
         answers = [span.turn for span in self.spans if span.role == "assistant" and span.kind != "header"]
         last = max(answers, default=-1)
         mask = [False] * len(self.token_ids)
@@ -132,8 +132,7 @@ def regions_of(
 
 def _blocks(layout: Layout) -> list[list[Piece]]:
     """Neighbouring pieces of one turn."""
-    own = [piece for piece in layout.pieces if piece.leaf.turn >= 0]
-    return [list(group) for _, group in groupby(own, key=lambda piece: piece.leaf.turn)]
+    return [list(group) for _, group in groupby(layout.own_pieces(), key=lambda piece: piece.leaf.turn)]
 
 
 def _generation_start(
@@ -145,13 +144,15 @@ def _generation_start(
     frame: Frame,
     encoder: Encoder,
 ) -> int:
-    """Where the generated text of an assistant's turn begins: after as much of the generation prompt as stands there."""
+    """Where an assistant's generated text begins: after as much of the generation prompt as stands there."""
     if before is not None:
         role, tail_start = messages[before[-1].leaf.turn].role, before[-1].end
         tail, gap = frame.prompt_tails.get(role), layout.text[tail_start : block[0].start]
         if tail is not None and before[-1].leaf.part == "content":
             length = shared_length(gap, tail, encoder)
             if length == len(tail) or length > len(tail) - len(frame.header):
+                if gap.startswith(frame.header, length):  # a header that the prompt leaves out is still a header
+                    length += len(frame.header)
                 return max(place, tail_start + length)
     gap = layout.text[place : block[0].start]
     stops = [match.end() for match in encoder.pattern.finditer(frame.header)]
@@ -174,12 +175,12 @@ def _body(
     place = begin
     for index, piece in enumerate(block):
         kind = _kind(piece.leaf.part)
-        previous = block[index - 1].leaf.part if index else piece.leaf.part
-        if previous == "reasoning" and kind != "reasoning":
-            words = text[block[index - 1].end : piece.start]
-            close = shared_length(words, frame.reasoning_close, encoder) if kind == "tool_call" else len(words)
-            body.append((place, block[index - 1].end + close, "reasoning"))
-            place = block[index - 1].end + close
+        if index and (previous := _kind(block[index - 1].leaf.part)) in ("reasoning", "tool_call") and previous != kind:
+            words = text[place : piece.start]
+            is_shared = (previous, kind) == ("reasoning", "tool_call")
+            close = shared_length(words, frame.reasoning_close, encoder) if is_shared else len(words)
+            body.append((place, place + close, previous))
+            place += close
         body.append((place, max(place, piece.end), kind))
         place = max(place, piece.end)
     last = _kind(block[-1].leaf.part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,23 +122,25 @@ class ChatTemplate:
         self, error: TemplateError, messages: Sequence[Message], tools: Sequence[Json], add_generation_prompt: bool
     ) -> TemplateError:
         """The error with the role that causes it, where the rest of the conversation renders without that role."""
-        for role in ("system", "tool"):
-            rest = [message for message in messages if message.role != role]
-            if not rest or len(rest) == len(messages):
-                continue
-            if role == "tool":
+        for roles in ({"system"}, {"tool"}, {"system", "tool"}):
+            rest = [message for message in messages if message.role not in roles]
+            if "tool" in roles:
                 rest = [message for message in rest if not message.tool_calls]
+            if not rest or not roles <= {message.role for message in messages}:
+                continue
+            if "tool" in roles and "tool" in self.frame.prompt_tails:
+                continue
             try:
                 lay_out(self._encoder, rest, tools, self.frame.shape, add_generation_prompt=add_generation_prompt)
             except TemplateError:
                 continue
-            return _cannot_render(role, error.why)
+            return _cannot_render(" and ".join(sorted(roles)), error.why)
         return error
 
     def _refuse_forgery(self, layout: Layout) -> None:
         """Where roles are separated by plain words alone, no text may contain those words."""
-        own = [piece for piece in layout.pieces if piece.leaf.turn >= 0]
-        for before, after in zip(own, own[1:]):
+        own = layout.own_pieces()
+        for before, after in pairwise(own):
             words = layout.text[before.end : after.start].strip(" ")
             if before.leaf.turn == after.leaf.turn or not words.strip() or self._encoder.pattern.search(words):
                 continue
@@ -268,7 +271,7 @@ def _check(messages: Sequence[Message]) -> None:
 
 def _cannot_render(role: str, why: str) -> TemplateError:
     return TemplateError(
-        f"the chat template cannot render the {role} role",
+        f"the chat template cannot render the role {role}",
         why=why,
         do="put its text into a user message, or use a template that has the role",
     )
