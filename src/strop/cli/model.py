@@ -49,8 +49,8 @@ def build(
 ) -> None:
     """Build the base."""
     require_writable(output.absolute().parent)
-    from strop.methods.pretrain import build_base
+    from strop.methods.pretrain import BaseSettings, build_base
 
     with console.Bars() as bars:
-        build_base(output, mixture=mixture, seed=seed, progress=bars)
+        build_base(output, BaseSettings(mixture=mixture, seed=seed), progress=bars)
     console.say(f"wrote {output}")

@@ -57,7 +57,7 @@ def run_with_bars(
 
     Raises: typer.Exit with 1 or 3 where the gate does not pass, 130 when interrupted.
     """
-    from strop.pipeline.evaluation import load_suites
+    from strop.pipeline.evaluation import SuiteRun, check_suite_names, load_suites
     from strop.pipeline.prepare import prepare
 
     workspace = Workspace.here(root)
@@ -66,7 +66,10 @@ def run_with_bars(
         _check_output(output, model_output=model_output)
         require_writable(workspace.home)
     prepared = prepare(recipe, workspace, limit=limit, where=where)
-    suites = load_suites(recipe.gate.suites, workspace, limit=limit, seed=recipe.seed) if recipe.gate else ()
+    suites: tuple[SuiteRun, ...] = ()
+    if recipe.gate is not None:
+        suites = load_suites(recipe.gate.suites, workspace, limit=limit, seed=recipe.seed)
+        check_suite_names(recipe.gate.config, suites)
 
     from strop.pipeline.plan import make_plan
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from strop.errors import RecipeError
 from strop.pipeline.prepare import lowest
+from strop.pipeline.reading import nearest
 from strop.pipeline.recipe import SuiteTable
 from strop.pipeline.sources import load_grader, read_rows, world_of
 from strop.pipeline.stages import ModelRef
@@ -17,7 +18,7 @@ from strop.types import Completion, Progress, SamplingParams
 
 if TYPE_CHECKING:
     from strop.chat import ChatTemplate
-    from strop.evals import Suite, SuiteResult
+    from strop.evals import GateConfig, Suite, SuiteResult
 
 Results = Mapping[str, "SuiteResult"]
 """Suite name → what a model did on it."""
@@ -55,6 +56,20 @@ def load_suites(
                 f"two suites are called `{name}`", where="[gate] suites", do='give one of them a `name = "…"`'
             )
     return tuple(runs)
+
+
+def check_suite_names(config: GateConfig, suites: Sequence[SuiteRun]) -> None:
+    """Refuse thresholds of suites that will not be evaluated, before anything is trained. Raises: RecipeError."""
+    names = [run.suite.name for run in suites]
+    asked = [(key, key.partition(".")[0]) for key in (*config.thresholds, *config.max_drop)]
+    for key, suite in [*asked, *((f"go_live of {rule.suite}", rule.suite) for rule in config.go_live)]:
+        if suite not in names:
+            near = nearest(suite, names)
+            raise RecipeError(
+                f"the gate's `{key}` names no suite",
+                where="[gate]",
+                do=(f"did you mean `{near}`? " if near else "") + f"the suites are called: {', '.join(names)}",
+            )
 
 
 def _suite(table: SuiteTable, workspace: Workspace, limit: int) -> Suite:

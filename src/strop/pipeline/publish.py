@@ -31,7 +31,7 @@ class Baseline:
 
 
 def find_baseline(prepared: Prepared, workspace: Workspace) -> Baseline:
-    """The release that the recipe names as baseline; the base while there is none. Raises: RecipeError, ReleaseError."""
+    """The release that the recipe names as baseline, or the base for want of it. Raises: RecipeError, ReleaseError."""
     from strop.chat import ChatTemplate
     from strop.release import Registry
 
