@@ -134,6 +134,8 @@ def test_a_hub_name_goes_through_datasets(monkeypatch: pytest.MonkeyPatch) -> No
 
     def load_dataset(name: str, config: str | None, *, split: str) -> object:
         asked.append((name, config, split))
+        if split == "dev":
+            raise ValueError("Unknown split 'dev'. Should be one of ['train', 'validation', 'test'].")
         return datasets.Dataset.from_list(ROWS)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
@@ -141,6 +143,8 @@ def test_a_hub_name_goes_through_datasets(monkeypatch: pytest.MonkeyPatch) -> No
     assert [dict(row.values) for row in rows] == ROWS[:2]
     assert rows[1].where == "openai/gsm8k:main/test#1"
     assert asked == [("openai/gsm8k", "main", "test")]
+    assert len(list(read_rows("openai/gsm8k", split="dev"))) == 3
+    assert asked[1:] == [("openai/gsm8k", None, "dev"), ("openai/gsm8k", None, "validation")]
 
 
 def test_a_hub_that_has_no_such_dataset_is_a_data_error(monkeypatch: pytest.MonkeyPatch) -> None:

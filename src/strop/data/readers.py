@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -187,7 +187,7 @@ def _read_hub(name: str, split: str) -> Iterator[Row]:
         raise _missing("datasets from the hub", "datasets", name) from error
     repository, _, config = name.partition(":")
     try:
-        loaded = datasets.load_dataset(repository, config or None, split=split)
+        loaded = _load(datasets, repository, config or None, SPLITS.get(split, (split,)))
     except Exception as error:  # datasets raises a dozen kinds; all of them mean that the name gave no rows
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
@@ -197,6 +197,17 @@ def _read_hub(name: str, split: str) -> Iterator[Row]:
             do="check the name (owner/name, or owner/name:config), the split and the network; or name a local file",
         ) from error
     yield from _arrow_rows(loaded, f"{name}/{split}")
+
+
+def _load(datasets: Any, repository: str, config: str | None, splits: Sequence[str]) -> Any:
+    """The first of these splits that the dataset has."""
+    for split in splits[:-1]:
+        try:
+            return datasets.load_dataset(repository, config, split=split)
+        except ValueError as error:
+            if "nknown split" not in str(error):
+                raise
+    return datasets.load_dataset(repository, config, split=splits[-1])
 
 
 def _missing(what: str, package: str, where: str) -> MissingDependencyError:
