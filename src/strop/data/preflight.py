@@ -230,7 +230,7 @@ def _shortened(row: PreflightRow, look: _Look) -> Iterator[LedgerEntry]:
             source=row.source,
             action="shortened",
             reason="too_long",
-            message=f"{dropped} of {worst.num_tokens} tokens dropped from the prompt side",
+            message=f"{dropped} of {worst.num_tokens} tokens dropped to fit, the answer kept",
             num_tokens=worst.num_tokens,
             dropped_turns=worst.dropped_turns,
             dropped_tokens=dropped,

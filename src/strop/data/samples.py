@@ -30,6 +30,10 @@ PARTS = frozenset({"content", "reasoning", "tool_call", "end"})
 """What of a supervised assistant turn is trained; ``json`` instead of ``content`` trains only the JSON blocks in it."""
 
 
+_Masked = tuple[Rendered, tuple[bool, ...]]
+_Pair = list[_Masked]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
     """A sample with the story of how it came to fit."""
@@ -72,13 +76,12 @@ def fit_conversation(
 ) -> Fitted:
     """The same with what was dropped to make it fit."""
 
-    def render(messages: Sequence[Message]) -> tuple[Rendered, tuple[bool, ...]]:
+    def render(messages: Sequence[Message]) -> _Masked:
         rendered = template.render(messages, conversation.tools)
         return rendered, supervised(template, rendered, turns=turns, parts=parts)
 
-    messages = conversation.messages
-    whole, whole_mask = rendered, mask = render(messages)
-    if not any(mask):
+    whole, whole_mask = render(conversation.messages)
+    if not any(whole_mask):
         raise refusal(
             "nothing_supervised",
             f"row {conversation.id} trains no token",
@@ -86,14 +89,12 @@ def fit_conversation(
             why="every assistant turn is empty, dropped by the template, or marked `train = false`",
             do="add an answer, or remove the row",
         )
-    if _end(mask) > max_length:
-        last = next(span.turn for span in reversed(rendered.spans) if span.start < _end(mask))
-        messages = messages[: last + 1]
-        for shorter in _without_oldest(messages):
-            if _end(mask) <= max_length:
-                break
-            messages = shorter
-            rendered, mask = render(messages)
+    last = next(span.turn for span in reversed(whole.spans) if span.start < _end(whole_mask))
+    (rendered, mask), dropped_turns = (whole, whole_mask), 0
+    for shorter in _without_oldest(conversation.messages[: last + 1]):
+        if _end(mask) <= max_length:
+            break
+        (rendered, mask), dropped_turns = render(shorter), len(conversation.messages) - len(shorter)
     tokens = range(len(mask) if len(mask) <= max_length else _end(mask))
     kept = _shortened(rendered, mask, tokens, len(tokens) - max_length)
     if len(kept) > max_length:
@@ -106,7 +107,7 @@ def fit_conversation(
         rendered=rendered,
         kept=tuple(kept),
         num_tokens=len(whole.token_ids),
-        dropped_turns=len(conversation.messages) - len(messages),
+        dropped_turns=dropped_turns,
         dropped_trained_tokens=sum(whole_mask) - sum(mask),
     )
 
@@ -216,9 +217,6 @@ def fit_preference(template: ChatTemplate, preference: Preference, *, max_length
             )
         )
     return fitted[0], fitted[1]
-
-
-_Pair = list[tuple[Rendered, tuple[bool, ...]]]
 
 
 def _rendered_pair(template: ChatTemplate, preference: Preference, prompt: tuple[Message, ...]) -> _Pair:
