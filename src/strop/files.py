@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -94,6 +95,12 @@ def new_folder(path: Path | str, *, replace: bool = False) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         raise _told(path, error) from error
+    except Exception as error:
+        # safetensors and tokenizers raise types of their own, with the system's number in the text only
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise _told(path, OSError(int(number[1]), os.strerror(int(number[1])))) from error
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)

@@ -20,9 +20,9 @@ _SHOWN = ("loss", "pass_rate", "validation_loss", "accuracy", "margin", "mean_re
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console as wide as the terminal, or 120 columns in a file or pipe."""
+    """A console as wide as the terminal, or 120 columns in a file or pipe; brackets are text, never markup."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _PLAIN_WIDTH)
+    return Console(stderr=stderr, highlight=False, markup=False, width=None if stream.isatty() else _PLAIN_WIDTH)
 
 
 def say(text: str) -> None:

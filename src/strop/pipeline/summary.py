@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table as ConsoleTable
+from rich.text import Text
 
 from strop import report
 from strop.pipeline.evaluation import Results
+from strop.report.tables import Cell, change_tone, format_interval, format_value
 from strop.statistics import paired_difference
 
 if TYPE_CHECKING:
     from strop.evals import SuiteResult
 
 CONTROL = ("<tool_call>", "</tool_call>", "<think>", "</think>")
+_STYLES = {"better": "green", "worse": "red", "unclear": "", "plain": ""}
 _MAX_SHOWN = 4
 _MAX_PROMPT_CHARACTERS = 2000
 
@@ -82,25 +85,22 @@ def _change(before: SuiteResult, after: SuiteResult, metric: str) -> report.Meas
 
 def console_table(shown: report.Table) -> ConsoleTable:
     """The same table for the terminal."""
-    from strop.report.tables import change_tone, format_interval, format_value
-
     table = ConsoleTable(title=shown.title, caption=shown.note, title_justify="left", caption_justify="left")
     for column in ("metric", *shown.columns, *(["change"] if shown.has_changes else [])):
         table.add_column(column)
-    styles = {"better": "green", "worse": "red", "unclear": "", "plain": ""}
     for row in shown.rows:
-        cells = [
-            f"{format_value(cell)}\n[dim]{format_interval(cell)}[/dim]"
-            if isinstance(cell, report.Measured)
-            else str(cell or "–")
-            for cell in row.cells
-        ]
-        if shown.has_changes and row.change is not None:
-            style = styles[change_tone(row.change, row.direction)]
-            value = f"{format_value(row.change)}\n[dim]{format_interval(row.change)}[/dim]"
-            cells.append(f"[{style}]{value}[/{style}]" if style else value)
-        table.add_row(row.label, *cells, *([""] if shown.has_changes and row.change is None else []))
+        cells = [_console_cell(cell) for cell in row.cells]
+        if shown.has_changes:
+            tone = change_tone(row.change, row.direction) if row.change is not None else "plain"
+            cells.append(_console_cell(row.change or "", _STYLES[tone]))
+        table.add_row(row.label, *cells)
     return table
+
+
+def _console_cell(cell: Cell, style: str = "") -> Text:
+    if isinstance(cell, report.Measured):
+        return Text.assemble((format_value(cell), style), "\n", (format_interval(cell), "dim"))
+    return Text("undefined" if cell is None else str(cell))
 
 
 def transcripts(name: str, results: Mapping[str, Results], prompts: Mapping[str, str]) -> report.Samples | None:

@@ -53,10 +53,11 @@ class Workspace:
 
 
 def require_writable(folder: Path) -> None:
-    """Refuse at once a folder in which nothing can be written. Raises: OutputError."""
+    """Refuse at once a folder that could not be made or written; makes nothing itself. Raises: OutputError."""
+    folder = folder.absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".strop."):
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=".strop."):
             pass
     except OSError as error:
         raise OutputError(
