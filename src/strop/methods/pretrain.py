@@ -47,16 +47,17 @@ class BaseSettings:
 
     mixture: str = "P1"
     seed: int = 0
-    skill_tokens: int = 13_000_000
-    habit_tokens: int = 1_200_000
+    copy_steps: int = 2500
+    skill_steps: int = 7000
+    habit_steps: int = 900
     hidden_size: int = 128
     num_layers: int = 4
     num_heads: int = 4
     intermediate_size: int = 384
     row_length: int = 288
-    rows_per_step: int = 8
+    rows_per_step: int = 4
     learning_rate: float = 3e-3
-    habit_learning_rate: float = 5e-4
+    habit_learning_rate: float = 6e-4
     weight_decay: float = 0.01
     warmup_steps: int = 60
     compile: bool = True
@@ -153,12 +154,12 @@ def _step_loss(model: Any, ids: Tensor, weights: Tensor) -> Tensor:
     return (losses * weight).sum() / weight.sum()
 
 
-def _rate(step: int, num_steps: int, peak: float, warmup: int) -> float:
-    """Warm-up, flat for 60 %, then linear to 3 % of the peak."""
+def _rate(step: int, num_steps: int, peak: float, warmup: int, *, decays: bool) -> float:
+    """Warm-up, then flat; with ``decays`` the last 40 % fall linearly to 3 % of the peak."""
     if step < warmup:
         return peak * (step + 1) / warmup
     flat = 0.6 * num_steps
-    if step < flat:
+    if step < flat or not decays:
         return peak
     return peak * (1 - 0.97 * (step - flat) / max(1.0, num_steps - flat))
 
@@ -168,8 +169,8 @@ def pretrain(
 ) -> list[float]:
     """Train in place through one phase; returns the loss of every step."""
     size = settings.rows_per_step * settings.row_length
-    num_steps = (settings.skill_tokens if phase == 1 else settings.habit_tokens) // size
-    peak = settings.learning_rate if phase == 1 else settings.habit_learning_rate
+    num_steps = (settings.copy_steps, settings.skill_steps, settings.habit_steps)[phase]
+    peak = settings.habit_learning_rate if phase == 2 else settings.learning_rate
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
     )
@@ -177,7 +178,7 @@ def pretrain(
     losses, start = [], time.monotonic()
     for step, (ids, weights) in enumerate(itertools.islice(rows(settings, tokenizer, phase), num_steps)):
         for group in optimizer.param_groups:
-            group["lr"] = _rate(step, num_steps, peak, settings.warmup_steps)
+            group["lr"] = _rate(step, num_steps, peak, settings.warmup_steps, decays=phase > 0)
         loss = loss_of(model, ids, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -195,7 +196,7 @@ def build_base(folder: Path, settings: BaseSettings | None = None, progress: Pro
     settings = settings or BaseSettings()
     tokenizer = train_tokenizer(settings)
     model = new_model(settings, tokenizer)
-    for phase in (1, 2):
+    for phase in (0, 1, 2):
         pretrain(model, tokenizer, settings, phase, progress)
     with new_folder(folder, replace=True) as temporary:
         model.to(torch.bfloat16).save_pretrained(temporary)

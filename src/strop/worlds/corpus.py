@@ -131,6 +131,12 @@ def copying(rng: random.Random, mixture: Mixture) -> list[Piece]:
     return [(f"Notes. {notes}. ", 0.3), ("; ".join(f"{key} has {pairs[key]}" for key in chosen) + "." + END, 1.0)]
 
 
+def repeats(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """A random line written three times: nothing else makes in-context copying appear so early in a small model."""
+    line = " ".join(_entity(rng) if rng.random() < 0.7 else str(rng.randint(0, 99)) for _ in range(rng.randint(4, 14)))
+    return [(f"{line}\n", 0.0), (f"{line}\n{line}{END}", 1.0)]
+
+
 def notes(rng: random.Random, mixture: Mixture) -> list[Piece]:
     """Prose about the world, with questions answered from it."""
     request = requests.draw(rng, "train", rng.choice(("spending", "budget", "balance", "transfer", "policy")))
@@ -207,6 +213,7 @@ def thoughts(rng: random.Random, mixture: Mixture) -> list[Piece]:
 MAKERS: dict[str, Callable[[random.Random, Mixture], list[Piece]]] = {
     "table": table,
     "sums": sums,
+    "repeats": repeats,
     "copying": copying,
     "notes": notes,
     "logs": logs,
@@ -214,13 +221,26 @@ MAKERS: dict[str, Callable[[random.Random, Mixture], list[Piece]]] = {
     "thoughts": thoughts,
 }
 
-_SHARES = {"table": 0.22, "sums": 0.20, "copying": 0.16, "notes": 0.10, "logs": 0.10, "talks": 0.21, "thoughts": 0.01}
+_SHARES = {
+    "table": 0.24,
+    "sums": 0.20,
+    "repeats": 0.06,
+    "copying": 0.14,
+    "notes": 0.06,
+    "logs": 0.09,
+    "talks": 0.20,
+    "thoughts": 0.01,
+}
+_FIRST = {"repeats": 0.6, "table": 0.2, "copying": 0.1, "notes": 0.05, "logs": 0.05}
+PHASES = {0: (_FIRST, 0.15), 1: (_SHARES, 0.15), 2: (_SHARES, 0.4)}
+"""Phase → (shares of documents, share of guessed answers): copying first, then skills, then habits."""
 
 
 def mixture(name: str, *, phase: int) -> Mixture:
-    """The corpus ``P1`` (with retry dialogues) or ``P0`` (without), in its first (skills) or second (habits) phase."""
-    assert name in ("P0", "P1") and phase in (1, 2)
-    return Mixture(shares=_SHARES, guess=0.15 if phase == 1 else 0.6, retries=name == "P1")
+    """The corpus ``P1`` (with retry dialogues) or ``P0`` (without), in one of the phases of ``PHASES``."""
+    assert name in ("P0", "P1")
+    shares, guess = PHASES[phase]
+    return Mixture(shares=shares, guess=guess, retries=name == "P1")
 
 
 def document(mixture: Mixture, rng: random.Random) -> list[Piece]:
