@@ -103,7 +103,6 @@ def test_a_step_in_which_nothing_was_graded_is_an_error() -> None:
         group_batch(make_rollouts([UNGRADED] * 4), 4, scale="std")
 
 
-@pytest.mark.capability("RL-30")
 def test_groups_without_differences_are_reported_and_stay_in_the_denominators() -> None:
     batch = group_batch(make_rollouts([1, 0, 0, 0, 1, 1, 1, 1]), 4, scale="std")
     assert batch.metrics["zero_variance_share"] == 0.5

@@ -45,7 +45,7 @@ def reference_logprobs(
         stored = torch.cat([*_compute(policy, samples, progress)])
         if cache is not None:
             _write(cache / _FILE, stored, identity)
-    return [piece.tolist() for piece in stored.split(lengths)]
+    return [piece.tolist() for piece in torch.split(stored, lengths)]
 
 
 @torch.no_grad()

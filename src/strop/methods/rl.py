@@ -43,8 +43,6 @@ def grpo(
     max_new_tokens: int = 128,
     temperature: float = 1.0,
     scale: Literal["std"] | None = "std",
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
     aggregate: Aggregate = "sequence_mean",
     seed: int = 0,
     audit: Audited | None = None,
@@ -54,16 +52,14 @@ def grpo(
 
     *Source*: Shao et al. 2024 (arXiv:2402.03300), section 4.1; ``scale=None`` leaves the standard deviation out.
     Every step draws ``group_size`` completions of each of ``prompts_per_step`` tasks from the policy as it is then. The
-    samples are the policy's own, so the ratio is 1 at the update and the clip range binds only executions that
-    update more than once. ``aggregate="constant"`` divides by ``max_new_tokens``.
+    samples are the policy's own, so the ratio is 1 at the update and the clip has nothing to do: its range is not a
+    setting here. ``aggregate="constant"`` divides by ``max_new_tokens``.
     ``audit`` is the verifier's, or ``unaudited`` says why there is none; the reason stays in every checkpoint.
     Raises: VerifierError without an audit or with a failed one, DataError for what the pre-flight refuses, RecipeError
     for impossible settings.
     """
     objective = PolicyGradient(
         aggregate=aggregate,
-        clip_low=clip_low,
-        clip_high=clip_high,
         constant_length=max_new_tokens if aggregate == "constant" else None,
         temperature=temperature,
     )
@@ -96,8 +92,6 @@ def dr_grpo(
     prompts_per_step: int = 16,
     max_new_tokens: int = 128,
     temperature: float = 1.0,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
     seed: int = 0,
     audit: Audited | None = None,
     unaudited: str = "",
@@ -115,8 +109,6 @@ def dr_grpo(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         scale=None,
-        clip_low=clip_low,
-        clip_high=clip_high,
         aggregate="constant",
         seed=seed,
         audit=audit,
