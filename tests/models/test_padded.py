@@ -156,7 +156,7 @@ def test_a_batch_without_trained_tokens_gives_zeros(families: dict[str, Any]) ->
 
 def test_buckets_respect_the_bound_and_hold_every_sequence_once() -> None:
     lengths = [3, 500, 40, 39, 41, 7, 512, 300]
-    pieces = padded.buckets(lengths, 1024)
+    pieces = padded.buckets(lengths, 1024, 50)
     assert sorted(i for piece in pieces for i in piece) == list(range(8))
     assert all(len(p) == 1 or max(lengths[i] for i in p) * len(p) <= 1024 for p in pieces)
-    assert pieces[0] == [6, 1]
+    assert pieces == [[6, 1], [7], [4, 2, 3, 5], [0]]  # 1 + 2 + 34 tokens of padding, the next would waste 38 more

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_rows import make_policy, make_rows, make_stream
 
 from strop.batches import collate
 from strop.errors import CheckpointError
 from strop.models import LoRA
 from strop.objectives import CrossEntropy
 from strop.training import AdamW, load_best, save_best, train, validate
+from training_rows import make_policy, make_rows, make_stream
 
 
 def test_validation_loss_is_the_mean_over_all_supervised_tokens() -> None:

@@ -47,7 +47,7 @@ class LoRA:
         return 2.0 * self.rank if self.alpha is None else self.alpha
 
 
-def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
+def linear_layers(model: Any) -> dict[str, nn.Module]:
     """Every linear layer by its full name, without the output head."""
     from transformers.pytorch_utils import Conv1D
 

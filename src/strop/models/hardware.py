@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,8 +55,8 @@ def choose_device(asked: str | torch.device = "auto") -> torch.device:
         device = torch.device(asked)
     except RuntimeError as error:
         raise RecipeError(f"unknown device {asked!r}", why=str(error), do="use auto, cpu, cuda or mps") from error
-    usable = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device.type)
-    if usable is not None and not usable():
+    usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not usable.get(device.type, True):
         raise RecipeError(f"device {asked} was asked for, but this machine has none", do="use device = auto or cpu")
     return device
 
@@ -78,11 +78,11 @@ def choose_dtype(asked: str | torch.dtype, device: torch.device, hidden_size: in
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
-    capabilities: dict[str, Any] = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    capabilities: Mapping[str, Any] = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("amx_bf16"))
 
 
 def free_memory_bytes(device: torch.device) -> int:

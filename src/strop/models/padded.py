@@ -2,6 +2,10 @@
 
 It touches nothing that a model family could do differently (attention windows, soft-caps, logit scaling, position
 embeddings), so that every ``transformers`` causal language model runs without a special case.
+
+Measured on a CPU core (4 layers of size 128): the buckets train 1.4 times faster than one padded batch. Laying rows
+end to end and padding inside attention only gained -2 % to 13 % over buckets, and every family would have to prove
+that its windows, soft-caps and scalings survive it: left out.
 """
 
 from __future__ import annotations
@@ -18,8 +22,9 @@ from strop.batches import sequence_lengths
 from strop.segments import predictors, segment_count
 from strop.types import Batch
 
-_MIN_FILL = 0.75
-_SMALL_BUCKET_TOKENS = 1024
+_CALL_COST_TOKENS = {"cpu": 128}
+"""One more call of the model costs about as much as this many more tokens (measured with 4 layers of size 128)."""
+_ACCELERATOR_CALL_COST_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -38,21 +43,22 @@ class Layout:
     """[M] int64, the flat indices of these trained tokens, in the row-major order of ``keep``."""
 
 
-def buckets(lengths: Sequence[int], max_padded_tokens: int) -> list[list[int]]:
+def buckets(lengths: Sequence[int], max_padded_tokens: int, call_cost_tokens: int) -> list[list[int]]:
     """Indices of ``lengths``, longest first, cut so that a bucket's padded area stays within the bound.
 
-    A bucket also ends where the next sequence is much shorter than its longest, unless it is still small.
+    A bucket also ends where its padding would cost more than another call of the model; for evenly spread lengths,
+    where k rows waste about k² and a call is shared by k rows, that is the cheapest cut.
     """
     pieces: list[list[int]] = []
+    padding = 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if pieces:
-            longest = lengths[pieces[-1][0]]
-            area = longest * len(pieces[-1])
-            ragged = lengths[index] < _MIN_FILL * longest and area >= _SMALL_BUCKET_TOKENS
-            if area + longest <= max_padded_tokens and not ragged:
-                pieces[-1].append(index)
-                continue
-        pieces.append([index])
+        longest = lengths[pieces[-1][0]] if pieces else 0
+        padding += longest - lengths[index]
+        if pieces and padding <= call_cost_tokens and longest * (len(pieces[-1]) + 1) <= max_padded_tokens:
+            pieces[-1].append(index)
+        else:
+            pieces.append([index])
+            padding = 0
     return pieces
 
 
@@ -62,10 +68,11 @@ def layouts(batch: Batch, max_padded_tokens: int) -> list[Layout]:
     target_of = torch.full_like(batch.token_ids, -1).index_copy(0, sources, targets)
     lengths = sequence_lengths(batch)
     starts = torch.cumsum(lengths, 0) - lengths
+    call_cost = _CALL_COST_TOKENS.get(batch.token_ids.device.type, _ACCELERATOR_CALL_COST_TOKENS)
     trained = segment_count(batch.loss_mask, batch.sequence_ids, batch.num_sequences).nonzero(as_tuple=True)[0]
     return [
         _lay_out(batch, target_of, starts[trained[piece]], lengths[trained[piece]])
-        for piece in buckets(lengths[trained].tolist(), max_padded_tokens)
+        for piece in buckets(lengths[trained].tolist(), max_padded_tokens, call_cost)
     ]
 
 
@@ -100,7 +107,7 @@ def kept_logits(model: nn.Module, layout: Layout, *, through_head: bool) -> Tens
     return every[layout.keep]
 
 
-def forward_arguments(model: nn.Module) -> frozenset[str]:
+def forward_arguments(model: Any) -> frozenset[str]:
     """The names that the forward of the model inside any adapter accepts."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     return frozenset(inspect.signature(inner.forward).parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from strop import batches, files
 from strop.digests import digest_json, digest_tensors
 from strop.errors import DataError, MismatchError, ModelError, RecipeError
-from strop.models import adapters, folders, hardware, loading, names, padded
+from strop.models import adapters, attention, folders, hardware, loading, names, padded
 from strop.models.adapters import LoRA
 from strop.models.folders import Base
 from strop.segments import scatter
@@ -96,6 +97,14 @@ class Policy:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            if self.dtype != torch.float32 and self.device.type == "cpu":
+                stack.enter_context(attention.float32_attention(self.model))
+            stack.enter_context(self.autocast())
+            yield
+
     def forward(
         self, batch: Batch, needs: frozenset[str] = frozenset({"logprobs"}), *, temperature: float = 1.0
     ) -> Outputs:
@@ -123,14 +132,14 @@ class Policy:
     def _bucket(
         self, batch: Batch, layout: padded.Layout, entropy: bool, temperature: float
     ) -> tuple[Tensor, Tensor | None]:
-        with self.autocast():
+        with self._precision():
             logits = padded.kept_logits(self.model, layout, through_head=self._selects_positions())
         return padded.token_logprobs(logits, batch.token_ids[layout.targets], temperature, entropy=entropy)
 
     def _selects_positions(self) -> bool:
         if self._through_head is None:
             vocab_size = int(self.model.config.get_text_config().vocab_size)
-            with self.autocast():
+            with self._precision():
                 self._through_head = padded.selects_positions(self.model, vocab_size, self.device)
         return self._through_head
 
