@@ -107,6 +107,15 @@ def test_an_adapter_is_continued_by_default(base: Path, tmp_path: Path) -> None:
         Policy.load(tmp_path / "adapter", lora=LoRA(rank=4))
 
 
+@pytest.mark.capability("PE-05")
+def test_the_scaling_of_rslora_is_not_lost_on_loading(base: Path, tmp_path: Path) -> None:
+    policy = learn(Policy.load(base, lora=LoRA(rank=9, alpha=6.0, rslora=True)))
+    policy.save(tmp_path / "adapter")
+    for model in (Policy.load(tmp_path / "adapter").model, plain_adapter(tmp_path / "adapter")):
+        assert model.base_model.model.model.layers[0].self_attn.q_proj.scaling["default"] == pytest.approx(6 / 3)
+        assert torch.equal(logits(model), logits(policy.model))
+
+
 def test_a_merged_adapter_becomes_the_base_of_the_next_and_travels_with_it(base: Path, tmp_path: Path) -> None:
     first = learn(Policy.load(base, lora=LoRA(rank=4)))
     first.save(tmp_path / "first")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,12 +199,25 @@ def test_groups_are_named_whole_by_the_guard() -> None:
     assert told.value.where == "rows c, d"
 
 
+def test_weights_that_an_update_broke_are_never_saved(tmp_path: Path) -> None:
+    policy = make_policy()
+    optimizer = AdamW(lr=1e38, warmup=0.0, max_grad_norm=float("inf"))
+    steps = train(policy, make_stream(ROWS), CrossEntropy(), optimizer=optimizer, num_steps=3)
+    step = next(steps)
+    next(iter(policy.trainable().values())).data[0, 0] = float("inf")
+    with pytest.raises(NonFiniteError, match="the weights after step 1 are not finite"):
+        step.save(tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(NonFiniteError, match="the weights after step 1 are not finite"):
+        next(steps)
+
+
 def test_a_stream_that_ends_early_is_an_error() -> None:
     with pytest.raises(DataError, match="ended after 2 of 3 steps"):
         list(train(make_policy(), make_stream(ROWS, limit=2), CrossEntropy(), optimizer=AdamW(lr=1e-3), num_steps=3))
 
 
-def test_a_step_cannot_be_saved_once_the_loop_has_gone_on(tmp_path: Any) -> None:
+def test_a_step_cannot_be_saved_once_the_loop_has_gone_on(tmp_path: Path) -> None:
     steps = train(make_policy(), make_stream(ROWS), CrossEntropy(), optimizer=AdamW(lr=1e-3), num_steps=2)
     first = next(steps)
     next(steps)

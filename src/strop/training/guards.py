@@ -40,20 +40,32 @@ def _forget(parameters: Mapping[str, nn.Parameter]) -> None:
         parameter.grad = None
 
 
+def require_finite_weights(step: int, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Refuse to keep weights that an update has broken. Raises: NonFiniteError naming the first of them."""
+    for name, parameter in parameters.items():
+        if not bool(torch.isfinite(parameter).all()):
+            raise NonFiniteError(
+                f"the weights after step {step} are not finite",
+                where=name,
+                why="gradients were finite, so the update itself overflowed",
+                do="lower lr and resume from the last checkpoint, which is good",
+            )
+
+
 def non_finite(step: int, loss: float, grad_norm: float, names: list[str], all_names: Iterable[str]) -> NonFiniteError:
     """The error of a step that cannot be taken."""
-    what = (
-        f"the loss of step {step} is {loss}"
-        if not math.isfinite(loss)
-        else f"the gradient norm of step {step} is {grad_norm}"
+    subject = (
+        f"the gradient norm of step {step} is {grad_norm}"
+        if math.isfinite(loss)
+        else f"the loss of step {step} is {loss}"
     )
     told = names or list(all_names)
-    listed = ", ".join(told[:_MAX_NAMES]) + (f" and {len(told) - _MAX_NAMES} more" if len(told) > _MAX_NAMES else "")
+    rest = len(told) - _MAX_NAMES
+    alone = "each of these rows gives it when its group runs alone"
+    together = "no row gives it alone; these are all rows of the step"
     return NonFiniteError(
-        what,
-        where=f"rows {listed}",
-        why="each of these rows gives it when run alone"
-        if names
-        else "no single row gives it alone; they are the step's rows",
+        subject,
+        where="rows " + ", ".join(told[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else ""),
+        why=alone if names else together,
         do="inspect or drop these rows, or lower lr; weights and checkpoints are those before the step",
     )

@@ -43,7 +43,7 @@ class Step:
     def save(self, folder: Path | str, keep: int = 2) -> Path:
         """Write ``folder/step_N``, from which ``train(resume=...)`` goes on exactly; the newest ``keep`` stay.
 
-        Raises: OutputError; CheckpointError if the loop has already gone past this step.
+        Raises: OutputError; CheckpointError if the loop is already past this step; NonFiniteError for broken weights.
         """
         return self.write(Path(folder), keep)
 
@@ -129,6 +129,7 @@ class _Run:
                 metrics = add_up((metrics, measured))
             grad_norm = self._clip()
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            guards.require_finite_weights(self.completed, self.parameters)
             names = guards.culprits(pieces, self.parameters, lambda piece: self._backward(piece, totals, 0)[0])
             raise guards.non_finite(self.completed + 1, loss, grad_norm, names, batch.names)
         with hardware.memory_advice(self.micro_batch_tokens):
@@ -177,6 +178,7 @@ class _Run:
                     why=f"the weights are already those of step {self.completed}",
                     do="save a step before asking the loop for the next one",
                 )
+            guards.require_finite_weights(number, self.parameters)
             return checkpoint.write(folder, self._checkpoint(cursor), keep=keep)
 
         return write
