@@ -150,6 +150,18 @@ def test_a_fresh_adapter_starts_on_the_same_base(base: Path, tmp_path: Path) -> 
         Policy.load(base, adapter="fresh")
 
 
+def test_an_adapter_of_the_embedded_base_finds_it_wherever_the_package_lies(tmp_path: Path) -> None:
+    policy = learn(Policy.load("strop:tiny", lora=LoRA(rank=2)), num_steps=1)
+    policy.save(tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert Path(config["base_model_name_or_path"]).joinpath("config.json").is_file()
+    config["base_model_name_or_path"] = "/another/machine/strop/models/tiny"
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    again = Policy.load(tmp_path / "adapter")
+    assert again.digest() == policy.digest()
+    assert again.base.name == "strop:tiny"
+
+
 def test_a_changed_base_is_refused(root: Path, tmp_path: Path) -> None:
     source = make_model_folder(tmp_path / "base")
     learn(Policy.load(source, lora=LoRA(rank=4))).save(tmp_path / "adapter")
