@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Literal
 
 from strop.chat.escape import Encoder
 from strop.chat.layout import Layout, lay_out
@@ -89,9 +90,11 @@ def _find_shape(encoder: Encoder) -> MessageShape:
     if _score(encoder, [USER], shape) < _score(encoder, [USER], replace(shape, content="parts")):
         shape = replace(shape, content="parts")
     calls = [USER, CALL, RESULT]
+    argument_forms: tuple[Literal["object", "string"], ...] = ("object", "string")
+    absences: tuple[Literal["empty", "none", "absent"], ...] = ("empty", "none", "absent")
     variants = [
         replace(shape, call_ids=call_ids, arguments=arguments, no_content=no_content)
-        for call_ids, arguments, no_content in product((False, True), ("object", "string"), ("empty", "none", "absent"))
+        for call_ids, arguments, no_content in product((False, True), argument_forms, absences)
     ]
     shape = _best(encoder, calls, variants, [TOOL])
     return _best(encoder, [USER, THOUGHT], [shape, replace(shape, reasoning="inline")])

@@ -45,16 +45,17 @@ class Golden:
     name: str
     messages: tuple[Message, ...]
     tools: tuple[Json, ...] = ()
-    add_generation_prompt: bool = False
+    prompt: bool = False
+    """Whether it ends with the generation prompt."""
 
 
 GOLDENS = (
-    Golden("prompt", (_HELLO,), add_generation_prompt=True),
+    Golden("prompt", (_HELLO,), prompt=True),
     Golden("one turn", (_HELLO, _HI)),
     Golden("system", (_SYSTEM, _HELLO, _HI)),
     Golden("several turns", (_HELLO, _HI, _ASK, _TOLD)),
     Golden("tool call", (_ASK, _CALL), (BUDGET,)),
-    Golden("tool result prompt", (_ASK, _CALL, _RESULT), (BUDGET,), add_generation_prompt=True),
+    Golden("tool result prompt", (_ASK, _CALL, _RESULT), (BUDGET,), prompt=True),
     Golden("tool use", (_SYSTEM, _ASK, _CALL, _RESULT, _TOLD, _HELLO, _HI), (BUDGET,)),
     Golden("tool use without schemas", (_ASK, _CALL, _RESULT, _TOLD)),
     Golden("two calls", (_ASK, _TWO_CALLS, _RESULT, _RESULT, _TOLD)),

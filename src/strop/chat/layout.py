@@ -70,14 +70,15 @@ def lay_out(
         layouts.append(layout)
         if layout.text == plain and not layout.missing:
             return layout
-    same = [layout for layout in layouts if layout.text == plain or is_dangerous]
-    if not same:
-        raise TemplateError(
-            "the template rewrites a message's text, so what it wrote cannot be told from what the message said",
-            where=_difference(plain, layouts[-1].text),
-            do="pass reasoning as reasoning, calls as tool_calls, and plain text as content",
-        )
-    return min(same, key=lambda layout: len(layout.missing))
+    if same := [layout for layout in layouts if layout.text == plain]:
+        return min(same, key=lambda layout: len(layout.missing))
+    if is_dangerous:
+        return layouts[ATTEMPTS.index(Marking(outside_spaces=False))]
+    raise TemplateError(
+        "the template rewrites a message's text, so what it wrote cannot be told from what the message said",
+        where=_difference(plain, layouts[-1].text),
+        do="pass reasoning as reasoning, calls as tool_calls, and plain text as content",
+    )
 
 
 def _marked_layout(

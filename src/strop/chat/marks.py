@@ -35,6 +35,8 @@ class Piece:
     start: int
     end: int
     leaf: Leaf
+    core: tuple[int, int]
+    """Without the white space around it, which a template may have trimmed and put there itself."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Marker:
             if marked[position] in self.opening:
                 opened[marked[position]] = here
             elif (begin := self.closing[marked[position]]) in opened:
-                pieces.append(Piece(opened.pop(begin), here, self.opening[begin]))
+                start = opened.pop(begin)
+                pieces.append(Piece(start, here, self.opening[begin], (start, here)))
         text = "".join([*kept, marked[last:]])
         if not self.marking.outside_spaces:
             pieces = [_with_spaces(piece, text) for piece in pieces]
@@ -119,7 +122,7 @@ def _with_spaces(piece: Piece, text: str) -> Piece:
     lead, trail = source[: source.index(core)], source[source.index(core) + len(core) :]
     start = piece.start - len(lead) if lead and text.endswith(lead, 0, piece.start) else piece.start
     end = piece.end + len(trail) if trail and text.startswith(trail, piece.end) else piece.end
-    return Piece(start, end, piece.leaf)
+    return Piece(start, end, piece.leaf, piece.core)
 
 
 def free_characters(texts: str) -> Iterator[str]:

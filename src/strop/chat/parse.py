@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, NoReturn
 
 from strop.types import Message, ToolCall
@@ -19,20 +18,22 @@ def parse_assistant(text: str, *, is_thinking: bool = False) -> Message:
     remaining content is dropped, since templates put separators there. Raises: ValueError with the reason.
     """
     reasoning, rest = _split_reasoning(text, is_thinking)
-    parts = re.split(f"({re.escape(OPEN)}|{re.escape(CLOSE)})", rest)
-    content, calls = parts[0], []
-    for position in range(1, len(parts), 4):
-        closed = parts[position : position + 3]
-        if closed[0] == CLOSE:
-            raise ValueError(f"{CLOSE} without {OPEN}")
-        if len(closed) < 3:
-            raise ValueError(f"{OPEN} is never closed")
-        if closed[2] == OPEN:
-            raise ValueError(f"{OPEN} inside {OPEN}")
-        calls.append(parse_call(closed[1]))
-        content += parts[position + 3]
-    content = content.strip() if calls else content
-    return Message(role="assistant", content=content, tool_calls=tuple(calls), reasoning=reasoning)
+    contents: list[str] = []
+    calls: list[ToolCall] = []
+    place = 0
+    while (opened := rest.find(OPEN, place)) >= 0:
+        contents.append(rest[place:opened])
+        call, place = _call_at(rest, opened + len(OPEN))
+        calls.append(call)
+    content = "".join([*contents, rest[place:]])
+    if CLOSE in content:
+        raise ValueError(f"{CLOSE} without {OPEN}")
+    return Message(
+        role="assistant",
+        content=content.strip() if calls else content,
+        tool_calls=tuple(calls),
+        reasoning=reasoning,
+    )
 
 
 def _split_reasoning(text: str, is_thinking: bool) -> tuple[str, str]:
@@ -51,14 +52,26 @@ def _split_reasoning(text: str, is_thinking: bool) -> tuple[str, str]:
     return reasoning.strip("\n"), rest.lstrip("\n")
 
 
-def parse_call(text: str) -> ToolCall:
-    """The call written as one JSON object with exactly ``name`` and ``arguments``. Raises: ValueError."""
+def _call_at(text: str, start: int) -> tuple[ToolCall, int]:
+    """The call whose JSON begins at ``start``, and the place after its closing tag; strings in it may hold tags."""
+    if CLOSE not in text[start:]:
+        raise ValueError(f"{OPEN} is never closed")
+    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+    begin = start + len(text[start:]) - len(text[start:].lstrip())
     try:
-        value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+        value, stop = decoder.raw_decode(text, begin)
     except json.JSONDecodeError as error:
-        raise ValueError(f"the call is not JSON: {error.msg} at character {error.pos}") from error
+        raise ValueError(f"the call is not JSON: {error.msg} at character {error.pos - start}") from error
     except RecursionError as error:
         raise ValueError("the call is nested too deeply") from error
+    stop += len(text[stop:]) - len(text[stop:].lstrip())
+    if not text.startswith(CLOSE, stop):
+        raise ValueError(f"more than one JSON value between {OPEN} and {CLOSE}")
+    return _checked(value), stop + len(CLOSE)
+
+
+def _checked(value: object) -> ToolCall:
+    """The call that ``value`` describes with exactly ``name`` and ``arguments``."""
     if not isinstance(value, dict):
         raise ValueError(f"the call is a JSON {type(value).__name__}, not an object")
     if value.keys() != {"name", "arguments"}:

@@ -11,6 +11,7 @@ from strop.errors import TemplateError
 from strop.types import Json
 
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
+COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 RENDER_DATE = {
     "%Y": "2025", "%y": "25", "%m": "01", "%-m": "1", "%d": "01", "%-d": "1", "%j": "001",
     "%B": "January", "%b": "Jan", "%A": "Wednesday", "%a": "Wed", "%H": "00", "%I": "12",
@@ -51,7 +52,8 @@ class TemplateSource:
         self, messages: Sequence[Json], tools: Sequence[Json], *, add_generation_prompt: bool
     ) -> tuple[str, list[tuple[int, int]] | None]:
         """The rendered string and the character ranges of its ``{% generation %}`` blocks; None without such blocks."""
-        has_markers = GENERATION.search(self.tool_use if tools else self.default) is not None
+        source = COMMENT.sub("", self.tool_use if tools else self.default)
+        has_markers = GENERATION.search(source) is not None
         text, ranges = self._run(messages, tools, add_generation_prompt, traced=has_markers)
         return text, ranges if has_markers else None
 

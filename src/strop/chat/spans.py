@@ -145,20 +145,23 @@ def _generation_start(
     encoder: Encoder,
 ) -> int:
     """Where an assistant's generated text begins: after as much of the generation prompt as stands there."""
-    if before is not None:
-        role, tail_start = messages[before[-1].leaf.turn].role, before[-1].end
-        tail, gap = frame.prompt_tails.get(role), layout.text[tail_start : block[0].start]
-        if tail is not None and before[-1].leaf.part == "content":
+    tail = frame.prompt_tails.get(messages[before[-1].leaf.turn].role) if before else None
+    if before and tail is not None and before[-1].leaf.part == "content":
+        for tail_start in dict.fromkeys([before[-1].end, before[-1].core[1]]):
+            gap = layout.text[tail_start : block[0].core[0]]
             length = shared_length(gap, tail, encoder)
             if length == len(tail) or length > len(tail) - len(frame.header):
                 if gap.startswith(frame.header, length):  # a header that the prompt leaves out is still a header
                     length += len(frame.header)
                 return max(place, tail_start + length)
-    gap = layout.text[place : block[0].start]
+    gap = layout.text[place : block[0].core[0]]
     stops = [match.end() for match in encoder.pattern.finditer(frame.header)]
     for stop in dict.fromkeys([len(frame.header), *reversed(stops)]):
         if stop and (found := gap.rfind(frame.header[:stop])) >= 0:
             return place + found + stop
+    for start, stop in layout.generated or ():
+        if start <= block[0].core[0] < stop:
+            return max(place, start)
     raise TemplateError(
         "it cannot be told where the assistant's turn begins",
         where=f"message {block[0].leaf.turn}, after {gap[-60:]!r}",

@@ -157,6 +157,10 @@ class ChatTemplate:
         """The ids that generation starts from: the conversation with the header of the assistant's turn."""
         return self.render(messages, tools, add_generation_prompt=True).token_ids
 
+    def text_ids(self, text: str) -> tuple[int, ...]:
+        """The ids of plain text outside any conversation; nothing in it becomes a control token."""
+        return self._encoder.encode(text, [(0, len(text))]).ids
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of ``token_ids`` with control tokens kept; one trailing stop token is dropped."""
         ids = list(token_ids)
@@ -194,9 +198,7 @@ class ChatTemplate:
         rendered: list[Rendered | str] = []
         for golden in GOLDENS:
             try:
-                rendered.append(
-                    self.render(golden.messages, golden.tools, add_generation_prompt=golden.add_generation_prompt)
-                )
+                rendered.append(self.render(golden.messages, golden.tools, add_generation_prompt=golden.prompt))
             except TemplateError as error:
                 rendered.append(error.what)
         return tuple(rendered)
