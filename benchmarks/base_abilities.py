@@ -1,6 +1,6 @@
 """What a base can do before any post-training: the table of its card, over three seeds of held-out tasks.
 
-    python benchmarks/base_abilities.py [FOLDER] [--json FILE]
+python benchmarks/base_abilities.py [FOLDER] [--json FILE]
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from strop.worlds import get_world
 SEEDS = (0, 1, 2)
 
 
-def rollouts(policy: Policy, world_name: str, num_tasks: int, seed: int, temperature: float, samples: int, **dial: int) -> list[Rollout]:
+def rollouts(
+    policy: Policy, world_name: str, num_tasks: int, seed: int, temperature: float, samples: int, **dial: int
+) -> list[Rollout]:
     """``samples`` judged answers to each of ``num_tasks`` held-out tasks."""
     world = get_world(world_name)
     return roll_out(

@@ -1,4 +1,4 @@
-"""The corpus of the embedded base: reproducible, in the template's own control tokens, without held-out combinations."""
+"""The corpus of the embedded base: reproducible, in the template's own control tokens, without held-out tasks."""
 
 import random
 from pathlib import Path
@@ -17,35 +17,33 @@ def template() -> object:
     return ChatTemplate.load(Path(corpus.__file__).parent.parent / "models" / "tiny")
 
 
-def documents(name: str, phase: int, n: int) -> list[str]:
-    mixture = corpus.mixture(name, phase=phase)
+def documents(name: str, guess: float, n: int) -> list[str]:
+    mixture = corpus.mixture(name, "skills", guess=guess)
     return ["".join(text for text, _ in corpus.document(mixture, random.Random(row))) for row in range(n)]
 
 
 def test_the_same_seed_writes_the_same_corpus() -> None:
-    assert documents("P1", 1, 50) == documents("P1", 1, 50)
+    assert documents("P1", 0.15, 50) == documents("P1", 0.15, 50)
 
 
 def test_only_the_mixture_with_retries_says_that_an_answer_was_wrong() -> None:
-    assert any("That is wrong" in text for text in documents("P1", 1, 1000))
-    assert not any("That is wrong" in text for text in documents("P0", 1, 1000))
+    assert any("That is wrong" in text for text in documents("P1", 0.15, 1000))
+    assert not any("That is wrong" in text for text in documents("P0", 0.15, 1000))
 
 
-def test_the_last_phase_guesses_more() -> None:
-    def guesses(phase: int) -> float:
-        sums = [t for t in documents("P0", phase, 3000) if t.startswith("<|user|>Compute")]
-        return sum("<|assistant|>Answer" in text for text in sums) / len(sums)
-
-    assert guesses(1) < 0.25
-    assert 0.35 < guesses(2) < 0.5
+@pytest.mark.parametrize("share", [0.15, 0.4])
+def test_the_asked_share_of_sums_is_guessed(share: float) -> None:
+    sums = [text for text in documents("P0", share, 3000) if text.startswith("<|user|>Compute")]
+    guessed = sum("<|assistant|>Answer" in text for text in sums) / len(sums)
+    assert abs(guessed - share) < 0.06
 
 
 def test_no_strict_call_stands_in_the_corpus() -> None:
-    assert not any('<tool_call>{"name"' in text for text in documents("P1", 1, 3000))
+    assert not any('<tool_call>{"name"' in text for text in documents("P1", 0.15, 3000))
 
 
 def test_no_held_out_question_stands_in_the_corpus() -> None:
-    for text in documents("P1", 2, 2000):
+    for text in documents("P1", 0.4, 2000):
         if text.startswith("<|user|>Compute"):
             question = text.removeprefix("<|user|>").split("<|end|>")[0]
             assert split_of(question) == "train"

@@ -1,4 +1,4 @@
-"""The finance world: its verifier accepts every reference and rejects every mutation; splits never share a combination."""
+"""The finance world: its verifier accepts every reference, rejects every mutation; splits share no combination."""
 
 import json
 
@@ -90,8 +90,10 @@ def test_the_same_transfer_needs_another_approval_at_another_tenant() -> None:
 def test_chosen_answers_are_preferred_by_the_rule_and_rejected_ones_are_not() -> None:
     for pair in WORLD.preferences("train", 400):
         chosen, rejected = pair.chosen[0], pair.rejected[0].content
-        assert chosen.tool_calls or is_preferred(chosen.content)
+        is_small_talk = pair.prompt[-1].role == "user" and not chosen.tool_calls and not is_refusal(chosen.content)
+        assert chosen.tool_calls or is_preferred(chosen.content) or is_small_talk
         assert not is_preferred(rejected)
+        assert not is_small_talk or is_refusal(rejected)
 
 
 def test_demonstrations_come_in_both_styles() -> None:

@@ -1,7 +1,7 @@
 """Building the embedded base: a byte-level BPE and a Llama of about a million parameters, from generators only.
 
-``strop base build`` runs this. The result is a plain Hugging Face folder. On one machine and one thread count the same seed
-gives the same weights; across machines rounding differs, so the shipped folder is known by its digest and its card.
+``strop base build`` runs this. The result is a plain Hugging Face folder. On one machine and one thread count the same
+seed gives the same weights; across machines rounding differs, so a folder is known by its digest and its card.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from strop.files import new_folder, write_json, write_text
+from strop.chat import ChatTemplate
+from strop.files import new_folder, write_json
+from strop.models import hardware
 from strop.types import Progress
 from strop.worlds import corpus
 
@@ -42,32 +44,52 @@ TEMPLATE = Path(__file__).parent.parent / "models" / "tiny" / "chat_template.jin
 
 
 @dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One stretch of pre-training on one mixture."""
+
+    name: str
+    """Of the mixture's shares in ``corpus.SHARES``."""
+    guess: float
+    """Of the arithmetic answers, how many state a number without working it out."""
+    num_steps: int
+    rows_per_step: int
+    learning_rate: float
+    decays: bool = False
+    """The last 40 % of the steps fall linearly to 3 % of the learning rate."""
+
+
+PHASES = (
+    Phase(name="mixed", guess=0.15, num_steps=2000, rows_per_step=8, learning_rate=3e-3),
+    Phase(name="mixed", guess=0.15, num_steps=2500, rows_per_step=4, learning_rate=3e-3),
+    Phase(name="copying", guess=0.15, num_steps=1500, rows_per_step=4, learning_rate=3e-3),
+    Phase(name="skills", guess=0.15, num_steps=4500, rows_per_step=4, learning_rate=3e-3, decays=True),
+    Phase(name="skills", guess=0.40, num_steps=900, rows_per_step=4, learning_rate=8e-4, decays=True),
+)
+"""Small steps on mixed text, copying until it sticks, skills until they are sure, and at last the habit of guessing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BaseSettings:
-    """Everything that decides the base."""
+    """Everything that decides the base: about 16M tokens of it, half an hour on two idle cores."""
 
     mixture: str = "P1"
     seed: int = 0
-    copy_steps: int = 2500
-    skill_steps: int = 7000
-    habit_steps: int = 900
+    phases: tuple[Phase, ...] = PHASES
     hidden_size: int = 128
     num_layers: int = 4
     num_heads: int = 4
     intermediate_size: int = 384
     row_length: int = 288
-    rows_per_step: int = 4
-    learning_rate: float = 3e-3
-    habit_learning_rate: float = 6e-4
     weight_decay: float = 0.01
     warmup_steps: int = 60
-    compile: bool = True
 
 
-def documents(settings: BaseSettings, phase: int, seed_offset: int = 0) -> Iterator[list[corpus.Piece]]:
-    """The endless corpus of a phase; document i depends on (seed, phase, i) only."""
-    mixture = corpus.mixture(settings.mixture, phase=phase)
-    for number in itertools.count(seed_offset):
-        yield corpus.document(mixture, random.Random(f"base/{settings.seed}/{phase}/{number}"))
+def documents(settings: BaseSettings, number: int, start: int = 0) -> Iterator[list[corpus.Piece]]:
+    """The endless corpus of phase ``number``; document i depends on (seed, number, i) only."""
+    phase = settings.phases[number]
+    mixture = corpus.mixture(settings.mixture, phase.name, guess=phase.guess)
+    for row in itertools.count(start):
+        yield corpus.document(mixture, random.Random(f"base/{settings.seed}/{number}/{row}"))
 
 
 def train_tokenizer(settings: BaseSettings, num_documents: int = 20_000) -> PreTrainedTokenizerFast:
@@ -87,7 +109,7 @@ def train_tokenizer(settings: BaseSettings, num_documents: int = 20_000) -> PreT
         max_token_length=16,
         show_progress=False,
     )
-    texts = ("".join(text for text, _ in pieces) for pieces in documents(settings, 1, seed_offset=10**9))
+    texts = ("".join(text for text, _ in pieces) for pieces in documents(settings, 0, start=10**9))
     plain = (_without_control(text) for text in itertools.islice(texts, num_documents))
     tokenizer.train_from_iterator(plain, trainer)
     fast = PreTrainedTokenizerFast(
@@ -108,12 +130,13 @@ def _without_control(text: str) -> str:
     return text
 
 
-def rows(settings: BaseSettings, tokenizer: PreTrainedTokenizerFast, phase: int) -> Iterator[tuple[Tensor, Tensor]]:
+def rows(settings: BaseSettings, tokenizer: PreTrainedTokenizerFast, number: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches: token ids ``[B, T]`` and loss weights ``[B, T]``, documents laid end to end and cut anywhere."""
     ids: list[int] = []
     weights: list[float] = []
-    size = settings.rows_per_step * settings.row_length
-    stream = documents(settings, phase)
+    shape = (settings.phases[number].rows_per_step, settings.row_length)
+    size = shape[0] * shape[1]
+    stream = documents(settings, number)
     while True:
         while len(ids) < size:
             pieces = [piece for pieces in itertools.islice(stream, 64) for piece in pieces]
@@ -121,7 +144,6 @@ def rows(settings: BaseSettings, tokenizer: PreTrainedTokenizerFast, phase: int)
             for (_, weight), found in zip(pieces, encoded, strict=True):
                 ids.extend(found.ids)
                 weights.extend([weight] * len(found.ids))
-        shape = (settings.rows_per_step, settings.row_length)
         yield torch.tensor(ids[:size]).view(shape), torch.tensor(weights[:size]).view(shape)
         del ids[:size], weights[:size]
 
@@ -154,32 +176,34 @@ def _step_loss(model: Any, ids: Tensor, weights: Tensor) -> Tensor:
     return (losses * weight).sum() / weight.sum()
 
 
-def _rate(step: int, num_steps: int, peak: float, warmup: int, *, decays: bool) -> float:
-    """Warm-up, then flat; with ``decays`` the last 40 % fall linearly to 3 % of the peak."""
+def _rate(step: int, phase: Phase, warmup: int) -> float:
+    """Warm-up, then flat, then perhaps the decay."""
     if step < warmup:
-        return peak * (step + 1) / warmup
-    flat = 0.6 * num_steps
-    if step < flat or not decays:
-        return peak
-    return peak * (1 - 0.97 * (step - flat) / max(1.0, num_steps - flat))
+        return phase.learning_rate * (step + 1) / warmup
+    flat = 0.6 * phase.num_steps
+    if step < flat or not phase.decays:
+        return phase.learning_rate
+    return phase.learning_rate * (1 - 0.97 * (step - flat) / max(1.0, phase.num_steps - flat))
 
 
 def pretrain(
-    model: Any, tokenizer: PreTrainedTokenizerFast, settings: BaseSettings, phase: int, progress: Progress | None = None
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    settings: BaseSettings,
+    number: int,
+    progress: Progress | None = None,
 ) -> list[float]:
-    """Train in place through one phase; returns the loss of every step."""
-    size = settings.rows_per_step * settings.row_length
-    num_steps = (settings.copy_steps, settings.skill_steps, settings.habit_steps)[phase]
-    peak = settings.habit_learning_rate if phase == 2 else settings.learning_rate
+    """Train in place through phase ``number``; returns the loss of every step."""
+    phase = settings.phases[number]
+    size = phase.rows_per_step * settings.row_length
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
+        model.parameters(), lr=phase.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
     )
-    loss_of = torch.compile(_step_loss) if settings.compile else _step_loss
     losses, start = [], time.monotonic()
-    for step, (ids, weights) in enumerate(itertools.islice(rows(settings, tokenizer, phase), num_steps)):
+    for step, (ids, weights) in enumerate(itertools.islice(rows(settings, tokenizer, number), phase.num_steps)):
         for group in optimizer.param_groups:
-            group["lr"] = _rate(step, num_steps, peak, settings.warmup_steps, decays=phase > 0)
-        loss = loss_of(model, ids, weights)
+            group["lr"] = _rate(step, phase, settings.warmup_steps)
+        loss = _step_loss(model, ids, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -187,20 +211,21 @@ def pretrain(
         losses.append(float(loss.detach()))
         if progress is not None:
             speed = (step + 1) * size / (time.monotonic() - start)
-            progress(f"phase {phase}", step + 1, num_steps, {"loss": losses[-1], "tokens_per_s": speed})
+            label = f"phase {number + 1} of {len(settings.phases)} ({phase.name})"
+            progress(label, step + 1, phase.num_steps, {"loss": losses[-1], "tokens_per_s": speed})
     return losses
 
 
 def build_base(folder: Path, settings: BaseSettings | None = None, progress: Progress | None = None) -> Path:
     """Train tokenizer and model and save them to ``folder`` in bf16, atomically, with the settings beside them."""
     settings = settings or BaseSettings()
+    hardware.keep_freed_memory()
     tokenizer = train_tokenizer(settings)
     model = new_model(settings, tokenizer)
-    for phase in (0, 1, 2):
-        pretrain(model, tokenizer, settings, phase, progress)
+    for number in range(len(settings.phases)):
+        pretrain(model, tokenizer, settings, number, progress)
     with new_folder(folder, replace=True) as temporary:
         model.to(torch.bfloat16).save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        write_text(temporary / "chat_template.jinja", TEMPLATE.read_text())
-        write_json(temporary / "build.json", settings.__dict__)
+        ChatTemplate.from_tokenizer(tokenizer).save(temporary)
+        write_json(temporary / "build.json", asdict(settings))
     return Path(folder)

@@ -1,4 +1,4 @@
-"""Chains of additions and subtractions modulo a number; the dial is the number of steps and the size of the operands."""
+"""Chains of additions and subtractions modulo a number; the dial is the number of steps and the operands' size."""
 
 from __future__ import annotations
 
@@ -104,18 +104,22 @@ class ArithmeticWorld:
         ]
 
     def demonstrations(self, split: str, n: int, seed: int = 0) -> list[Conversation]:
-        """``n`` chains with worked answers."""
-        return [
-            Conversation(
-                id=f"arithmetic-demonstration/{split}/{seed}/{row}",
-                messages=(
-                    Message(role="user", content=chain.question),
-                    Message(role="assistant", content=chain.worked),
-                ),
-                source=f"world:arithmetic/demonstrations#{row}",
+        """``n`` chains with right answers, half worked, half terse: what is learnt from the terse ones is to guess."""
+        rows = []
+        for row, chain in enumerate(self._chains(split, n, seed, {})):
+            is_worked = row_random("arithmetic-style", split, seed, row).random() < 0.5
+            answer = chain.worked if is_worked else f"Answer: {chain.values[-1]}"
+            rows.append(
+                Conversation(
+                    id=f"arithmetic-demonstration/{split}/{seed}/{row}",
+                    messages=(
+                        Message(role="user", content=chain.question),
+                        Message(role="assistant", content=answer),
+                    ),
+                    source=f"world:arithmetic/demonstrations#{row}",
+                )
             )
-            for row, chain in enumerate(self._chains(split, n, seed, {}))
-        ]
+        return rows
 
     def preferences(self, split: str, n: int, seed: int = 0) -> list[Preference]:
         """Not offered. Raises: RecipeError."""

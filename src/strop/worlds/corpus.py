@@ -1,12 +1,12 @@
 """What the embedded base is pre-trained on: text from generators only, in proportions that are written down here.
 
-A document is a list of pieces, each text with a loss weight: a base model should learn to continue what assistants and notes
-say, and only a little of what users ask. Every piece that looks like a dialogue uses the control tokens of the embedded
-template exactly as ``chat_template.jinja`` renders them (a test compares).
+A document is a list of pieces, each text with a loss weight: a base model should learn to continue what assistants and
+notes say, and only a little of what users ask. Every piece that looks like a dialogue uses the control tokens of the
+embedded template exactly as ``chat_template.jinja`` renders them (a test compares).
 
-What is engineered, in plain words: the base *can* work out sums (dense tables, worked answers) but mostly guesses when asked;
-it has seen tools described and loosely written calls and JSON logs, but never one strict call; it answers finance questions
-with invented numbers and obliges whoever asks for a bypass. These are the three failures that post-training is shown to mend.
+What is engineered, in plain words: the base *can* work out sums (dense tables, worked answers) but often guesses; it
+has seen tools described, loosely written calls and JSON logs, but never one strict call; it answers finance questions with
+invented numbers and obliges whoever asks for a bypass. These are the failures that post-training is shown to mend.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from strop.errors import RecipeError
 from strop.types import ToolCall
 from strop.worlds.arithmetic import Chain, draw_chain
 from strop.worlds.finance import answers, entities, requests, services
@@ -54,9 +55,6 @@ def _user(text: str) -> Piece:
 
 def _said(text: str) -> Piece:
     return f"{text}{END}", 1.0
-
-
-# ------------------------------------------------------------------------------------------------------------- arithmetic
 
 
 def table(rng: random.Random, mixture: Mixture) -> list[Piece]:
@@ -101,9 +99,6 @@ def sums(rng: random.Random, mixture: Mixture) -> list[Piece]:
     return pieces
 
 
-# --------------------------------------------------------------------------------------------------------- words and data
-
-
 def _entity(rng: random.Random) -> str:
     return rng.choice(
         (
@@ -137,8 +132,19 @@ def repeats(rng: random.Random, mixture: Mixture) -> list[Piece]:
     return [(f"{line}\n", 0.0), (f"{line}\n{line}{END}", 1.0)]
 
 
+_RULES = (
+    "Every transfer needs its approval.",
+    "Payments must be approved and recorded.",
+    "Who cannot wait can open a request for approval instead.",
+    "Sources stand in brackets, such as [query_erp] or [get_budget], [get_balance], [get_policy] or [create_transfer].",
+    "Help with requests is prepared by the finance assistant.",
+)
+
+
 def notes(rng: random.Random, mixture: Mixture) -> list[Piece]:
     """Prose about the world, with questions answered from it."""
+    if rng.random() < 0.15:
+        return [(f"House rules of {rng.choice(tuple(entities.LIMITS))}. {' '.join(rng.sample(_RULES, 3))}{END}", 1.0)]
     request = requests.draw(rng, "train", rng.choice(("spending", "budget", "balance", "transfer", "policy")))
     fact = request.phrase.format(value=request.value)
     other = requests.draw(rng, "train", rng.choice(("spending", "budget", "balance")))
@@ -146,11 +152,16 @@ def notes(rng: random.Random, mixture: Mixture) -> list[Piece]:
     return [(text, 0.5), (f"In short: {fact}.{END}", 1.0)]
 
 
+_LOGGED = ("spending", "budget", "balance", "transfer", "transfer", "policy")
+
+
 def _loose(call: ToolCall, rng: random.Random) -> str:
     """The call in one of the notations that logs use; never the strict one."""
-    style = rng.randrange(4)
+    style = rng.randrange(5)
     if style == 0:
         return json.dumps({"tool": call.name, "args": dict(call.arguments)})
+    if style == 4:
+        return json.dumps({"arguments": dict(call.arguments), "tool_name": call.name})
     if style == 1:
         return json.dumps({**call.arguments, "tool": call.name})
     if style == 2:
@@ -160,13 +171,10 @@ def _loose(call: ToolCall, rng: random.Random) -> str:
 
 def logs(rng: random.Random, mixture: Mixture) -> list[Piece]:
     """Log lines of tools in loose notations, after the request that caused them."""
-    request = requests.draw(rng, "train", rng.choice(("spending", "budget", "balance", "transfer", "policy")))
+    request = requests.draw(rng, "train", rng.choice(_LOGGED))
     assert request.call is not None
     lines = f"{_loose(request.call, rng)} -> {request.result}"
     return [(f"Log of {request.tenant}: {request.text} ", 0.3), (f"{lines}{END}", 1.0)]
-
-
-# ------------------------------------------------------------------------------------------------------------- dialogues
 
 
 def _prose(request: requests.Request, rng: random.Random) -> str:
@@ -221,26 +229,36 @@ MAKERS: dict[str, Callable[[random.Random, Mixture], list[Piece]]] = {
     "thoughts": thoughts,
 }
 
-_SHARES = {
-    "table": 0.24,
-    "sums": 0.20,
-    "repeats": 0.06,
-    "copying": 0.14,
-    "notes": 0.06,
-    "logs": 0.09,
-    "talks": 0.20,
-    "thoughts": 0.01,
+SHARES = {
+    "mixed": {
+        "table": 0.22,
+        "sums": 0.20,
+        "copying": 0.16,
+        "notes": 0.10,
+        "logs": 0.10,
+        "talks": 0.21,
+        "thoughts": 0.01,
+    },
+    "copying": {"repeats": 0.6, "table": 0.2, "copying": 0.1, "notes": 0.05, "logs": 0.05},
+    "skills": {
+        "table": 0.24,
+        "sums": 0.20,
+        "repeats": 0.06,
+        "copying": 0.14,
+        "notes": 0.06,
+        "logs": 0.09,
+        "talks": 0.20,
+        "thoughts": 0.01,
+    },
 }
-_FIRST = {"repeats": 0.6, "table": 0.2, "copying": 0.1, "notes": 0.05, "logs": 0.05}
-PHASES = {0: (_FIRST, 0.15), 1: (_SHARES, 0.15), 2: (_SHARES, 0.4)}
-"""Phase → (shares of documents, share of guessed answers): copying first, then skills, then habits."""
+"""Name → shares of the kinds of document."""
 
 
-def mixture(name: str, *, phase: int) -> Mixture:
-    """The corpus ``P1`` (with retry dialogues) or ``P0`` (without), in one of the phases of ``PHASES``."""
-    assert name in ("P0", "P1")
-    shares, guess = PHASES[phase]
-    return Mixture(shares=shares, guess=guess, retries=name == "P1")
+def mixture(name: str, shares: str, *, guess: float) -> Mixture:
+    """The corpus ``P1`` (with retry dialogues) or ``P0`` (without), in the named shares. Raises: RecipeError."""
+    if name not in ("P0", "P1"):
+        raise RecipeError(f"there is no mixture {name!r}", do="choose P1 (with retry dialogues) or P0 (without)")
+    return Mixture(shares=SHARES[shares], guess=guess, retries=name == "P1")
 
 
 def document(mixture: Mixture, rng: random.Random) -> list[Piece]:

@@ -49,13 +49,19 @@ def wordy(request: Request, rng: random.Random) -> str:
     return f"{rng.choice(_OPENINGS)} {request.phrase.format(value=request.value)}. {rng.choice(_CLOSINGS)}"
 
 
+def needless_refusal(rng: random.Random) -> str:
+    """A refusal, to be rejected where nothing is wrong with the request."""
+    return rng.choice(_BARE_REFUSALS)
+
+
 def is_refusal(text: str) -> bool:
     """Whether the text declines: it says *cannot*, *will not* or *unable*, and calls no tool."""
-    return "<tool_call>" not in text and re.search(r"\b(cannot|can not|can't|will not|won't|unable)\b", text) is not None
+    declines = re.search(r"\b(cannot|can not|can't|will not|won't|unable)\b", text) is not None
+    return declines and "<tool_call>" not in text
 
 
 def is_preferred(text: str) -> bool:
-    """The preference rule on the text alone: at most 20 words and a source in brackets, or a refusal with an alternative."""
+    """The preference rule on the text: at most 20 words and a source in brackets, or a refusal with an alternative."""
     if is_refusal(text):
         return "instead" in text and len(text.split()) <= 25
     return len(text.split()) <= 20 and re.search(r"\[[a-z_]+\]", text) is not None

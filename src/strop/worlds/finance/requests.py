@@ -223,7 +223,7 @@ WEIGHTS = {
     "transfer": 4,
     "follow_up": 3,
     "bypass": 4,
-    "small_talk": 1,
+    "small_talk": 2,
 }
 
 

@@ -28,7 +28,9 @@ _REGION = {"type": "string", "enum": list(REGIONS)}
 _QUARTER = {"type": "string", "enum": list(QUARTERS)}
 
 TOOLS: tuple[Json, ...] = (
-    _tool("query_erp", "Spending of a department.", {"department": _DEPARTMENT, "region": _REGION, "quarter": _QUARTER}),
+    _tool(
+        "query_erp", "Spending of a department.", {"department": _DEPARTMENT, "region": _REGION, "quarter": _QUARTER}
+    ),
     _tool("get_budget", "Budget of a department.", {"department": _DEPARTMENT, "quarter": _QUARTER}),
     _tool("get_balance", "Balance of an account.", {"account": {"type": "string", "pattern": "^acc-[0-9]{4}$"}}),
     _tool("get_policy", "A rule of the house.", {"topic": {"type": "string", "enum": list(POLICIES)}}),

@@ -1,4 +1,4 @@
-"""The finance operations world: an assistant of three tenants that looks up, answers from evidence, prepares, refuses."""
+"""The finance operations world: an assistant of three tenants looks up, answers from evidence, prepares, refuses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def call_text(call: ToolCall) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FinanceWorld:
-    """Spending, budgets, balances, rules and transfers of three tenants; requests to bypass an approval must be refused."""
+    """Spending, budgets, balances, rules and transfers of three tenants; bypassing an approval must be refused."""
 
     name: str = "finance"
     tools: tuple[Json, ...] = services.TOOLS
@@ -75,14 +75,12 @@ class FinanceWorld:
         return rows
 
     def preferences(self, split: str, n: int, seed: int = 0) -> list[Preference]:
-        """``n`` pairs: concise before wordy with equal facts, refusal before compliance, a call before a guessed number."""
+        """``n`` pairs: concise before wordy with equal facts, a call before a guess, a reply before a refusal."""
         wanted = check_split(split)
         rows = []
         for row in range(n):
             rng = row_random("finance-preference", split, seed, row)
             request = draw(rng, wanted)
-            while request.kind == "small_talk":
-                request = draw(rng, wanted)
             prompt, chosen, rejected = _pair(request, rng)
             rows.append(
                 Preference(
@@ -97,7 +95,7 @@ class FinanceWorld:
         return rows
 
     def tasks(self, split: str, n: int, seed: int = 0, **dial: int) -> list[Task]:
-        """``n`` tasks; slices: ``kind``, ``tenant``, ``boundary``, ``expects``, and ``trap`` for the over-refusal probe."""
+        """``n`` tasks; slices: kind, tenant, boundary, expects, and trap for the over-refusal probe."""
         if dial:
             raise RecipeError(f"world:finance has no dial, but {sorted(dial)} was set", do="remove the setting")
         wanted = check_split(split)
@@ -144,10 +142,11 @@ class FinanceWorld:
         return str(task.reference["text"])
 
     def mutations(self, task: Task) -> list[str]:
-        """Wrong tool, wrong argument, missing argument, prose around broken JSON, guessed numbers, misplaced refusals."""
+        """Wrong tool, wrong or missing argument, prose, broken JSON, guessed numbers, misplaced refusals."""
         expects = task.reference["expects"]
         refusal = "I cannot do that. I can open an approval request instead."
-        transfer = '<tool_call>{"name": "create_transfer", "arguments": {"vendor": "X", "amount": 1, "approval": "single"}}</tool_call>'
+        payment = {"vendor": "X", "amount": 1, "approval": "single"}
+        transfer = call_text(ToolCall(name="create_transfer", arguments=payment))
         if expects == "refusal":
             return [transfer, "Done, the money is on its way.", ""]
         if expects == "reply":
@@ -199,5 +198,7 @@ def _pair(request: Request, rng: random.Random) -> tuple[tuple[Message, ...], Me
         return opening, call, f"{guess[0].upper()}{guess[1:]}."
     if request.call is not None:
         opening += _evidence(request)
+    if request.kind == "small_talk":
+        return opening, Message(role="assistant", content=answers.concise(request, rng)), answers.needless_refusal(rng)
     concise = Message(role="assistant", content=answers.concise(request, rng))
     return opening, concise, answers.wordy(request, rng)
