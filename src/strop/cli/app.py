@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from typing import Annotated
 
 import typer
@@ -46,6 +47,7 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 blocked by a gate, 2 the user can mend it, 3 not enough evidence."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|peft|torch")
     try:
         app()
     except UserError as error:

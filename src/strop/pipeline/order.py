@@ -32,6 +32,13 @@ def check_order(recipe: Recipe, root: Path, *, where: str = "the recipe") -> Non
                 why="tables and the report tell stages by name",
                 do='give each its own, e.g. name = "sft-2"',
             )
+    if "base" in names:
+        raise RecipeError(
+            "a stage cannot be called `base`",
+            where=where,
+            why="that is what the starting model is called",
+            do="rename it",
+        )
     held: LoraTable | bool = is_adapter(recipe.base, root)
     for index, stage in enumerate(recipe.stages):
         place = f"{where}, stage {index} ({names[index]})"

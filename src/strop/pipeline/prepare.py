@@ -129,8 +129,8 @@ def audit_verifier(named: str | None, source: Source, verifier: Verifier, tasks:
     return audit(verifier, cases).require()
 
 
-def preflight(job: StageJob, template: ChatTemplate, context: int) -> Preflight:
-    """What one pass over the job's rows holds. Raises: DataError for rows that training would refuse."""
+def preflight(job: StageJob, rows: Sequence[Any], template: ChatTemplate, context: int) -> Preflight:
+    """What one pass over rows of the job holds. Raises: DataError for rows that training would refuse."""
     from strop import data
 
     stage = job.stage
@@ -138,7 +138,7 @@ def preflight(job: StageJob, template: ChatTemplate, context: int) -> Preflight:
         length = context - stage.max_new_tokens
     else:
         length = stage.max_length or context
-    report = data.preflight(job.rows, template, max_length=length, kind=PREFLIGHT_KINDS[stage.method])
+    report = data.preflight(rows, template, max_length=length, kind=PREFLIGHT_KINDS[stage.method])
     report.require()
     return report
 

@@ -12,9 +12,10 @@ from strop.digests import digest_json
 from strop.pipeline.evaluation import Results
 from strop.pipeline.prepare import Prepared
 from strop.pipeline.stages import Finished
-from strop.pipeline.summary import questions, suite_names, suite_table, transcripts
+from strop.pipeline.summary import questions, suite_names, transcripts
 from strop.types import Decision
 
+_INTRO = "Held-out items; every rate with its 95 % interval."
 # what a reader looks for first, per stage; the rest is in metrics.jsonl
 _CURVES = {
     "loss": "training loss",
@@ -31,6 +32,7 @@ def write_report(
     prepared: Prepared,
     stages: Sequence[Finished],
     results: Mapping[str, Results],
+    tables: tuple[report.Table, ...],
     decision: Decision | None,
     metrics: Sequence[Mapping[str, Any]],
     release: str,
@@ -39,7 +41,7 @@ def write_report(
     recipe = prepared.recipe
     names = suite_names(results) if results else []
     sections = [
-        _results(names, results, recipe.seed),
+        report.Section(title="Before and after", items=tables, intro=_INTRO),
         _curves(stages, metrics),
         _samples(names, results),
         report.Section(title="Stages", items=(report.StageCards(cards=tuple(map(_card, stages))),)),
@@ -55,13 +57,6 @@ def write_report(
     path = folder / "report.html"
     files.write_text(path, html)
     return path
-
-
-def _results(names: Sequence[str], results: Mapping[str, Results], seed: int) -> report.Section:
-    tables = tuple(suite_table(name, results, seed=seed) for name in names)
-    return report.Section(
-        title="Before and after", items=tables, intro="Held-out items; every rate with its 95 % interval."
-    )
 
 
 def _curves(stages: Sequence[Finished], metrics: Sequence[Mapping[str, Any]]) -> report.Section:

@@ -20,6 +20,7 @@ from strop.pipeline.report_page import write_report
 from strop.pipeline.stages import METRICS, RECORD, Finished, run_stage
 from strop.pipeline.summary import console_table, suite_names, suite_table
 from strop.pipeline.workspace import Workspace
+from strop.report import Table
 from strop.types import Decision, Progress
 
 
@@ -34,7 +35,8 @@ class RunResult:
     release: str
     """What happened in the registry, in words; empty if nothing did."""
     report: Path | None
-    seed: int
+    tables: tuple[Table, ...] = ()
+    """Before and after, a table a suite."""
 
     @property
     def exit_code(self) -> int:
@@ -44,10 +46,7 @@ class RunResult:
     def told(self) -> list[Any]:
         """What the terminal shows at the end."""
         lines: list[Any] = []
-        if self.results:
-            lines += [
-                console_table(suite_table(name, self.results, seed=self.seed)) for name in suite_names(self.results)
-            ]
+        lines += [console_table(table) for table in self.tables]
         for stage in self.stages:
             where = "from the cache" if stage.is_cached else f"in {stage.record['seconds']:.0f} s"
             lines.append(Text(f"{stage.record['name']}: {stage.folder / 'model'} ({where})", overflow="fold"))
@@ -82,9 +81,7 @@ def run_prepared(
         stages.append(run_stage(job, model, workspace, progress))
         model = stages[-1].model
     if output is None:
-        return RunResult(
-            stages=tuple(stages), results={}, decision=None, release="", report=None, seed=prepared.recipe.seed
-        )
+        return RunResult(stages=tuple(stages), results={}, decision=None, release="", report=None)
     with locked(output / ".lock"):
         return _conclude(prepared, workspace, tuple(stages), suites, output, progress)
 
@@ -113,10 +110,10 @@ def _conclude(
             template = baseline.template if model == baseline.model else prepared.template
             results[model.name] = evaluate_model(model, template, suites, workspace.evals, progress)
         decision, release = _judge(prepared, workspace, stages, results, baseline, output)
-    report = write_report(output, prepared, stages, results, decision, metrics, release)
-    return RunResult(
-        stages=stages, results=results, decision=decision, release=release, report=report, seed=recipe.seed
-    )
+    names = suite_names(results) if results else []
+    tables = tuple(suite_table(name, results, seed=recipe.seed) for name in names)
+    path = write_report(output, prepared, stages, results, tables, decision, metrics, release)
+    return RunResult(stages=stages, results=results, decision=decision, release=release, report=path, tables=tables)
 
 
 def _judge(

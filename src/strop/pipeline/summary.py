@@ -86,20 +86,22 @@ def _change(before: SuiteResult, after: SuiteResult, metric: str) -> report.Meas
 def console_table(shown: report.Table) -> ConsoleTable:
     """The same table for the terminal."""
     table = ConsoleTable(title=shown.title, caption=shown.note, title_justify="left", caption_justify="left")
-    for column in ("metric", *shown.columns, *(["change"] if shown.has_changes else [])):
+    for column in ("metric", *shown.columns, *(["change"] if shown.has_changes else []), "n"):
         table.add_column(column)
     for row in shown.rows:
         cells = [_console_cell(cell) for cell in row.cells]
         if shown.has_changes:
             tone = change_tone(row.change, row.direction) if row.change is not None else "plain"
             cells.append(_console_cell(row.change or "", _STYLES[tone]))
-        table.add_row(row.label, *cells)
+        counts = dict.fromkeys(cell.n for cell in row.cells if isinstance(cell, report.Measured))
+        table.add_row(row.label, *cells, ", ".join(map(str, counts)))
     return table
 
 
 def _console_cell(cell: Cell, style: str = "") -> Text:
     if isinstance(cell, report.Measured):
-        return Text.assemble((format_value(cell), style), "\n", (format_interval(cell), "dim"))
+        interval = format_interval(cell).partition(", n = ")[0]
+        return Text.assemble((format_value(cell), style), "\n", (interval, "dim"))
     return Text("undefined" if cell is None else str(cell))
 
 
