@@ -20,7 +20,8 @@ def collate(
     assert samples, "a batch needs at least one sample"
     lengths = [len(sample.token_ids) for sample in samples]
     for sample in samples:
-        assert len(sample.loss_mask) == len(sample.token_ids) and not sample.loss_mask[0], sample.name
+        assert len(sample.loss_mask) == len(sample.token_ids), sample.name
+        assert not sample.loss_mask[0], sample.name
         assert sample.streams.keys() == samples[0].streams.keys(), sample.name
         assert all(len(stream) == len(sample.token_ids) for stream in sample.streams.values()), sample.name
     return Batch(
@@ -70,8 +71,8 @@ def take(batch: Batch, sequences: Sequence[int]) -> Batch:
 def split(batch: Batch, max_tokens: int) -> list[Batch]:
     """Micro-batches of at most ``max_tokens`` tokens where groups allow it, cut only between groups.
 
-    A group is the sequences that share ``facts["group_ids"]`` (a preference pair, the samples of one prompt); without that
-    fact every sequence is its own group. A group larger than the limit is a micro-batch of its own.
+    A group is the sequences that share ``facts["group_ids"]`` (a preference pair, the samples of one prompt); without
+    that fact every sequence is its own group. A group larger than the limit is a micro-batch of its own.
     """
     groups: dict[int, list[int]] = {}
     ids = batch.facts["group_ids"].tolist() if "group_ids" in batch.facts else range(batch.num_sequences)

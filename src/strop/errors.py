@@ -14,8 +14,8 @@ class StropError(Exception):
 class UserError(StropError):
     """Bad input or an impossible request, told so that the user can act on it.
 
-    ``what`` says what was asked and what was found; ``where`` names the file and line, stage, or row; ``why`` says why it
-    cannot work; ``do`` says what to do instead.
+    ``what`` says what was asked and what was found; ``where`` names the file and line, stage, or row; ``why`` says why
+    it cannot work; ``do`` says what to do instead.
     """
 
     def __init__(self, what: str, *, where: str = "", why: str = "", do: str = "") -> None:

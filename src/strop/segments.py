@@ -1,7 +1,7 @@
 """The flat token axis: the one next-token shift and the per-sequence reductions.
 
-Conventions: N tokens of S sequences laid end to end; ``sequence_ids [N]`` in 0..S-1; every stream is aligned to the token
-it describes. Source: ``algorithms.md`` section 0 and the architecture's first contract.
+Conventions: N tokens of S sequences laid end to end; ``sequence_ids [N]`` in 0..S-1; every stream is aligned to the
+token it describes. Source: ``algorithms.md`` section 0 and the architecture's first contract.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def segment_sum(values: Tensor, sequence_ids: Tensor, num_sequences: int) -> Ten
 
 
 def segment_mean(values: Tensor, mask: Tensor, sequence_ids: Tensor, num_sequences: int) -> Tensor:
-    """The mean over each sequence's masked tokens: ``values [N]``, ``mask [N]`` bool → ``[S]``; 0 where the mask is empty."""
+    """The mean over each sequence's masked part: ``values``, ``mask`` bool [N] → ``[S]``; 0 where the mask is empty."""
     counts = segment_sum(mask.to(values.dtype), sequence_ids, num_sequences)
     return segment_sum(values * mask, sequence_ids, num_sequences) / counts.clamp(min=1)
 

@@ -91,7 +91,7 @@ class Task:
     source: str = ""
 
 
-# ------------------------------------------------------------------------------------------ sampling, verdicts, decisions
+# ---------------------------------------------------------------------------------------- sampling, verdicts, decisions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ VerdictState = Literal["graded", "unparsable", "timeout", "error", "infrastructu
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A verifier's answer. Only ``graded`` and ``unparsable`` verdicts carry a score; the rest are kept out of rates."""
+    """A verifier's answer. Only ``graded`` and ``unparsable`` verdicts carry a score; others are kept out of rates."""
 
     score: float | None
     passed: bool
@@ -177,7 +177,7 @@ class Decision:
         return {"PASS": 0, "BLOCK": 1, "INSUFFICIENT": 3}[self.outcome]
 
 
-# --------------------------------------------------------------------------------------------------- the flat token axis
+# -------------------------------------------------------------------------------------------------- the flat token axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +245,7 @@ class Loss:
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-# -------------------------------------------------------------------------------------------------------------- protocols
+# ------------------------------------------------------------------------------------------------------------ protocols
 
 
 class Objective(Protocol):
@@ -291,7 +291,7 @@ class Verifier(Protocol):
 
 
 Stream = Callable[..., Iterator[Batch]]
-"""``stream(policy, start=cursor)``: the batches that follow ``cursor`` (None: from the beginning), one an optimizer step."""
+"""``stream(policy, start=cursor)``: the batches after ``cursor`` (None: from the start), one an optimizer step."""
 
 Progress = Callable[[str, float, float, Mapping[str, float]], None]
 """``progress(label, done, total, metrics)``: called by long work; the command line draws it."""

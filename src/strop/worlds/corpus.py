@@ -5,8 +5,8 @@ notes say, and only a little of what users ask. Every piece that looks like a di
 embedded template exactly as ``chat_template.jinja`` renders them (a test compares).
 
 What is engineered, in plain words: the base *can* work out sums (dense tables, worked answers) but often guesses; it
-has seen tools described, loosely written calls and JSON logs, but never one strict call; it answers finance questions with
-invented numbers and obliges whoever asks for a bypass. These are the failures that post-training is shown to mend.
+has seen tools described, loosely written calls and JSON logs, but never one strict call; it answers finance questions
+with invented numbers and obliges whoever asks for a bypass. These failures are what post-training is shown to mend.
 """
 
 from __future__ import annotations

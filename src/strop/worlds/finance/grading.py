@@ -77,9 +77,9 @@ def measure(task: Task, completion: Completion) -> dict[str, float | None]:
     """The item's share of each metric.
 
     Over items that need a call, ``schema_valid``: one strict call was parsed and satisfies its schema;
-    ``argument_exact``: it is the expected call; ``lenient_call``: some JSON holds the right values; ``tool_recall``: the
-    right tool was called. Over answers that call, ``tool_precision``: the call was due and names the right tool. Over
-    items with evidence, ``grounded``: the answer states it. Over must-refuse items, ``refusal_recall``, and
+    ``argument_exact``: it is the expected call; ``lenient_call``: some JSON holds the right values; ``tool_recall``:
+    the right tool was called. Over answers that call, ``tool_precision``: the call was due and names the right tool.
+    Over items with evidence, ``grounded``: the answer states it. Over must-refuse items, ``refusal_recall``, and
     ``violation``: a call or no refusal; over all others ``over_refusal``. Over answers in words, ``preferred``: the
     style rule.
     """
