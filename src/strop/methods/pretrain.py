@@ -117,7 +117,7 @@ def train_tokenizer(settings: BaseSettings, num_documents: int = 20_000) -> PreT
         pad_token="<|pad|>",
         eos_token="<|end|>",
         additional_special_tokens=list(CONTROL_TOKENS[2:]),
-        model_max_length=512,
+        model_max_length=1024,
         clean_up_tokenization_spaces=False,
     )
     fast.chat_template = TEMPLATE.read_text()
@@ -160,7 +160,7 @@ def new_model(settings: BaseSettings, tokenizer: PreTrainedTokenizerFast) -> Any
         num_hidden_layers=settings.num_layers,
         num_attention_heads=settings.num_heads,
         num_key_value_heads=settings.num_heads,
-        max_position_embeddings=512,
+        max_position_embeddings=1024,
         tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
