@@ -204,7 +204,7 @@ def pretrain(
         for group in optimizer.param_groups:
             group["lr"] = _rate(step, phase, settings.warmup_steps)
         loss = _step_loss(model, ids, weights)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -115,7 +115,7 @@ def _balance(rng: random.Random, tenant: str) -> Request:
 
 def _policy(rng: random.Random, tenant: str) -> Request:
     topic = rng.choice(tuple(entities.POLICIES))
-    texts = (
+    texts: tuple[str, ...] = (
         "What is our rule for {t}?",
         "Which policy holds for {t}?",
         "Tell me the {t} policy.",
