@@ -75,6 +75,7 @@ class BaseSettings:
     mixture: str = "P1"
     seed: int = 0
     phases: tuple[Phase, ...] = PHASES
+    tokenizer_documents: int = 20_000
     hidden_size: int = 128
     num_layers: int = 4
     num_heads: int = 4
@@ -92,7 +93,7 @@ def documents(settings: BaseSettings, number: int, start: int = 0) -> Iterator[l
         yield corpus.document(mixture, random.Random(f"base/{settings.seed}/{number}/{row}"))
 
 
-def train_tokenizer(settings: BaseSettings, num_documents: int = 20_000) -> PreTrainedTokenizerFast:
+def train_tokenizer(settings: BaseSettings) -> PreTrainedTokenizerFast:
     """A byte-level BPE with single digits, pieces of at most 16 bytes, and the control tokens first."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -110,7 +111,7 @@ def train_tokenizer(settings: BaseSettings, num_documents: int = 20_000) -> PreT
         show_progress=False,
     )
     texts = ("".join(text for text, _ in pieces) for pieces in documents(settings, 0, start=10**9))
-    plain = (_without_control(text) for text in itertools.islice(texts, num_documents))
+    plain = (_without_control(text) for text in itertools.islice(texts, settings.tokenizer_documents))
     tokenizer.train_from_iterator(plain, trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
