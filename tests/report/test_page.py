@@ -160,7 +160,7 @@ def test_trained_and_control_tokens_are_visible_and_named() -> None:
     classes = [attributes.get("class") for tag, attributes in document.tags if tag == "span"]
     assert classes.count("trained control") == 2
     assert "control" in classes
-    assert "Legend: trained or generated control token" in " ".join(document.text.split())
+    assert "Legend: trained control token" in " ".join(document.text.split())
 
 
 def test_the_longer_control_token_wins_where_two_overlap() -> None:

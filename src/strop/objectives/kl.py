@@ -13,8 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from strop.objectives.ratio import MAX_LOG_RATIO
+
 KL = Literal["k2", "k3"]
-MAX_LOG_RATIO = 20.0
 
 
 def k2(log_ratio: Tensor) -> Tensor:

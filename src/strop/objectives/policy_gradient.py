@@ -85,9 +85,8 @@ class PolicyGradient:
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's value."""
         mask, streams = batch.loss_mask, batch.streams
-        logprobs = outputs.logprobs * mask
-        advantages = streams["advantages"].detach() * mask
-        old_logprobs = streams.get("old_logprobs", logprobs).detach() * mask
+        logprobs, advantages = outputs.logprobs, streams["advantages"].detach()
+        old_logprobs = streams.get("old_logprobs", logprobs).detach()
         log_ratio = RATIOS[self.ratio](logprobs - old_logprobs, batch)
         ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
         losses = SURROGATES[self.surrogate](ratio, logprobs, advantages, self.clip_low, self.clip_high)
@@ -96,7 +95,7 @@ class PolicyGradient:
         if outputs.entropy is not None:
             measured["entropy"] = outputs.entropy.detach()
         if self.kl is not None:
-            penalty = KLS[self.kl](logprobs - streams["ref_logprobs"].detach() * mask)
+            penalty = KLS[self.kl](logprobs - streams["ref_logprobs"].detach())
             losses = losses + self.beta * penalty
             measured["ref_kl"] = penalty.detach()
         num_tokens = max(totals["tokens"], 1.0)

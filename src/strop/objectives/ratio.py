@@ -1,6 +1,6 @@
 """The ratio axis: how far the policy has moved from the one that sampled, a token or a sequence at a time.
 
-Each function maps ``log_ratio [N]`` = logprobs - old_logprobs (0 outside the mask) to the log of the ratio that stands
+Each function maps ``log_ratio [N]`` = logprobs - old_logprobs to the log of the ratio that stands
 at each token, ``[N]``, and is differentiable in it.
 """
 
@@ -30,7 +30,7 @@ def sequence(log_ratio: Tensor, batch: Batch) -> Tensor:
     *Source*: GSPO (arXiv:2507.18071), section 4.1. Aggregate by sequence means: a token sum counts s_i |y_i| times.
     """
     means = segment_mean(log_ratio, batch.loss_mask, batch.sequence_ids, batch.num_sequences)
-    return means[batch.sequence_ids] * batch.loss_mask
+    return means[batch.sequence_ids]
 
 
 def none(log_ratio: Tensor, batch: Batch) -> Tensor:

@@ -39,6 +39,11 @@ class Samples:
     kind: ClassVar[str] = "samples"
     samples: tuple[SideBySide, ...]
 
+    @property
+    def has_trained(self) -> bool:
+        """Whether any piece is marked as trained, so that the legend must say what that means."""
+        return any("trained" in piece.kind for s in self.samples for t in s.transcripts for piece in t.pieces)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StageCard:
