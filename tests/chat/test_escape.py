@@ -55,7 +55,7 @@ def shape(rendered: Rendered) -> list[tuple[str, int, str]]:
 
 @pytest.mark.capability("CT-09")
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_hostile_text_gives_the_control_ids_and_spans_of_harmless_text(name: str, data: st.DataObject) -> None:
     chat = load(name)

@@ -117,6 +117,13 @@ def test_the_same_string_with_other_ids_shows_the_first_id(tmp_path: Path) -> No
     assert "other ids from token 2" in told
 
 
+def test_a_golden_that_the_lock_does_not_know_is_no_difference(tmp_path: Path) -> None:
+    found = dict(save(tmp_path).lock)
+    locked = {**found, "goldens": {"prompt": found["goldens"]["prompt"]}}
+    assert differences(locked, found) == []
+    assert len(differences(found, locked)) == len(found["goldens"]) - 1
+
+
 def test_another_folders_lock_is_not_ours(tmp_path: Path) -> None:
     save(tmp_path / "one")
     other = save(tmp_path / "two", CHATML.replace("<|end|>", "<|end|>\n"))

@@ -56,9 +56,10 @@ def test_a_think_block_that_the_prompt_opened_needs_no_opening() -> None:
         ('<tool_call>{"name": "f", "arguments": {"x": NaN}}</tool_call>', "NaN is not JSON"),
         ('<tool_call>{"name": "f", "arguments": {"x": 1, "x": 2}}</tool_call>', "twice"),
         ("<think>hm", "never closed"),
-        ("hm</think>Yes.", "only at the beginning"),
-        ("Yes. <think>hm</think>", "only at the beginning"),
-        ("<think>a</think><think>b</think>", "more than one"),
+        ("hm</think>Yes.", "only once, at the beginning"),
+        ("Yes. <think>hm</think>", "only once, at the beginning"),
+        ("<think>a</think><think>b</think>", "only once"),
+        ("<think>a<think>b</think>", "inside"),
         ("<tool_call>" + '{"name": "f", "arguments": ' + "[" * 100_000 + "</tool_call>", "call"),
     ],
 )
@@ -74,7 +75,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.text(min_size=1), st.dictionaries(st.text(), JSON))
 def test_calls_come_back_as_they_were_written(name: str, arguments: dict[str, object]) -> None:
     written = json.dumps({"name": name, "arguments": arguments})

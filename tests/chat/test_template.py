@@ -134,6 +134,17 @@ def test_the_first_token_of_a_sequence_is_never_trained() -> None:
     assert not rendered.loss_mask()[0]
 
 
+def test_a_token_belongs_to_the_span_that_holds_its_first_character() -> None:
+    """The template writes the first letter of ``sales`` and the last of ``spent``, both whole tokens."""
+    turn = "{% if m.role == 'assistant' %}s{{ m.content }}t{% else %}{{ m.content }}{% endif %}<|end|>"
+    prompt = "{% if add_generation_prompt %}<|assistant|>s{% endif %}"
+    chat = template("{% for m in messages %}<|{{ m.role }}|>" + turn + "{% endfor %}" + prompt)
+    rendered = chat.render([user("u"), assistant("ales spen")])
+    words = chat.tokenizer.convert_ids_to_tokens(rendered.token_ids)
+    assert words == ["<|user|>", "u", "<|end|>", "<|assistant|>", "sales", "Ġspent", "<|end|>"]
+    assert rendered.loss_mask() == (False, False, False, False, False, True, True)
+
+
 @pytest.mark.parametrize("content", ["", " ", "\n\n", "  a  ", "a\n", "\ta"])
 def test_white_space_belongs_to_the_message_that_said_it(content: str) -> None:
     chat = template()
@@ -202,6 +213,12 @@ def test_what_a_template_drops_is_refused_by_name(source: str, messages: list[Me
     with pytest.raises(TemplateError, match=named) as caught:
         template(source).render(messages)
     assert caught.value.do
+
+
+@pytest.mark.parametrize("content", ["a</think>b", "<think>hm</think>42"])
+def test_an_answer_that_the_template_would_take_for_reasoning_is_refused(content: str) -> None:
+    with pytest.raises(TemplateError, match=r"rewrites|drops"):
+        ChatTemplate.from_tokenizer(tokenizer_for("qwen3")).render([user("u"), assistant(content)])
 
 
 def test_tools_that_the_template_does_not_show_are_refused() -> None:

@@ -152,6 +152,8 @@ BEYOND = re.compile(
 def test_spans_found_without_markers_are_the_markers(name: str) -> None:
     template, bare = load(name), without_markers(name)
     for golden, result in rendered(name):
+        if (name, golden.name) == ("diffusion_gemma_training", "content and call"):
+            continue  # without markers it is refused: the answer stands after the tool's result, without a header
         other = bare.render(golden.messages, golden.tools, add_generation_prompt=golden.prompt)
         assert other.text == result.text
         allowed = {"<|tool_response>"} if name == "diffusion_gemma_training" else set()
@@ -202,7 +204,7 @@ def test_the_escaping_tokenizer_gives_the_reference_ids_where_there_is_nothing_t
 def test_inference_starts_from_the_ids_that_training_showed(name: str) -> None:
     """Where the template says so; the templates that do not are those that open or close a think block themselves."""
     template = load(name)
-    unstable = ("deepseek", "qwen3_5", "qwen3_6", "qwen3_8", "nemotron")
+    unstable = ("deepseek", "qwen3_5", "qwen3_6", "qwen3_8", "nemotron", "diffusion_gemma_training")
     if not name.startswith(unstable):
         assert template.generation_prompt_is_prefix
     golden, result = next(pair for pair in rendered(name) if pair[0].name == "several turns")

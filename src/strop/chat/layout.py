@@ -69,16 +69,19 @@ def lay_out(
         layout = _marked_layout(encoder, messages, tools, shape, marking, texts, add_generation_prompt)
         layouts.append(layout)
         if layout.text == plain and not layout.missing:
-            return layout
-    if same := [layout for layout in layouts if layout.text == plain]:
-        return min(same, key=lambda layout: len(layout.missing))
-    if is_dangerous:
-        return layouts[ATTEMPTS.index(Marking(outside_spaces=False))]
-    raise TemplateError(
-        "the template rewrites a message's text, so what it wrote cannot be told from what the message said",
-        where=_difference(plain, layouts[-1].text),
-        do="pass reasoning as reasoning, calls as tool_calls, and plain text as content",
-    )
+            break
+    same = [layout for layout in layouts if layout.text == plain]
+    if not same and is_dangerous:
+        same = [layouts[ATTEMPTS.index(Marking(outside_spaces=False))]]
+    if not same:
+        raise TemplateError(
+            "the template rewrites a message's text, so what it wrote cannot be told from what the message said",
+            where=_difference(plain, layouts[-1].text),
+            do="pass reasoning as reasoning, calls as tool_calls, and plain text as content",
+        )
+    best = min(same, key=lambda layout: len(layout.missing))
+    _refuse_rewritten(best, messages, encoder)
+    return best
 
 
 def _marked_layout(
@@ -99,6 +102,22 @@ def _marked_layout(
     if ranges is not None:
         generated = tuple((found.position(start), found.position(stop)) for start, stop in ranges)
     return Layout(found.text, found.pieces, generated, tuple(found.missing()))
+
+
+def _refuse_rewritten(layout: Layout, messages: Sequence[Message], encoder: Encoder) -> None:
+    """What the assistant said, and every text that holds a control token, stands there as it was said."""
+    for piece in layout.own_pieces():
+        said, found = piece.leaf.text.strip(), layout.text[piece.start : piece.end]
+        is_answer = messages[piece.leaf.turn].role == "assistant" and piece.leaf.part != "tool_call"
+        if not is_answer and not encoder.pattern.search(said):
+            continue
+        if said not in found and json.dumps(said, ensure_ascii=False)[1:-1] not in found:
+            raise TemplateError(
+                "the template rewrites a message's text",
+                where=f"message {piece.leaf.turn}: {said[:60]!r} becomes {found[:60]!r}",
+                why="the text would be taken for something else than it is, such as reasoning",
+                do="pass reasoning as reasoning, calls as tool_calls, and plain text as content",
+            )
 
 
 def _texts(messages: Sequence[Message], tools: Sequence[Json]) -> list[str]:

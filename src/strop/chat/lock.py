@@ -45,17 +45,19 @@ def read_lock(folder: Path | str) -> dict[str, Any]:
 
 
 def differences(locked: Json, found: Json) -> list[str]:
-    """What differs between two locks, one readable line or diff each; empty if nothing does."""
+    """What differs from ``locked``, one readable line or diff each; empty if nothing does.
+
+    Goldens that only ``found`` has do not count: a newer strop may pin more conversations.
+    """
     told = [
         f"{name} differs: {_told(locked.get(key), found.get(key))}"
         for key, name in _SUBJECTS.items()
         if locked.get(key) != found.get(key)
     ]
     before, after = locked["goldens"], found["goldens"]
-    names = [*before, *(name for name in after if name not in before)]
     return told + [
         f"golden conversation {name!r} differs:\n{_golden_diff(before.get(name), after.get(name))}"
-        for name in names
+        for name in before
         if before.get(name) != after.get(name)
     ]
 

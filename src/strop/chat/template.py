@@ -11,14 +11,14 @@ from typing import Any
 
 from strop.chat.escape import Encoder
 from strop.chat.frame import Frame, probe
-from strop.chat.goldens import GOLDENS
+from strop.chat.goldens import GOLDENS, Golden
 from strop.chat.layout import Layout, lay_out
 from strop.chat.lock import LOCK_NAME, read_lock, require_same, write_lock
 from strop.chat.parse import THINK, parse_assistant
 from strop.chat.rendering import RENDER_DATE, TemplateSource
 from strop.chat.spans import Rendered, regions_of, token_spans
 from strop.digests import digest_json
-from strop.errors import TemplateError
+from strop.errors import OutputError, TemplateError
 from strop.types import Json, Message
 
 
@@ -211,15 +211,17 @@ class ChatTemplate:
         earlier turns otherwise than the last; ``strop check`` says so.
         """
         for golden, rendered in zip(GOLDENS, self._goldens):
-            if isinstance(rendered, str) or golden.messages[-1].role != "assistant":
-                continue
-            try:
-                prompt = self.prompt_ids(golden.messages[:-1], golden.tools)
-            except TemplateError:
-                continue
-            if rendered.token_ids[: len(prompt)] != prompt:
+            turns = [turn for turn, message in enumerate(golden.messages) if message.role == "assistant"]
+            if not isinstance(rendered, str) and not all(self._shows_prompt(golden, rendered, turn) for turn in turns):
                 return False
         return True
+
+    def _shows_prompt(self, golden: Golden, rendered: Rendered, turn: int) -> bool:
+        try:
+            prompt = self.prompt_ids(golden.messages[:turn], golden.tools)
+        except TemplateError:
+            return True
+        return rendered.token_ids[: len(prompt)] == prompt
 
     @cached_property
     def lock(self) -> Json:
@@ -249,7 +251,15 @@ class ChatTemplate:
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer, template and lock file into ``folder``. Raises: OutputError."""
-        self.tokenizer.save_pretrained(str(folder))
+        try:
+            self.tokenizer.save_pretrained(str(folder))
+        except OSError as error:
+            raise OutputError(
+                "the tokenizer could not be written",
+                where=str(folder),
+                why=(error.strerror or str(error)).lower(),
+                do="free some space, or choose a folder that you may write to",
+            ) from error
         write_lock(folder, self.lock)
 
     def check_lock(self, folder: str | Path) -> None:
