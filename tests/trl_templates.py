@@ -1,4 +1,4 @@
-"""Every chat template inside the installed ``trl``, each on a small byte-level tokenizer that has its control tokens."""
+"""Every chat template inside the installed ``trl``, each on a small byte-level tokenizer with its control tokens."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import re
 from pathlib import Path
 
 import transformers
-from tiny_models import TEXTS
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from tiny_models import TEXTS
 
 FOLDER = Path(importlib.util.find_spec("trl").origin).parent / "chat_templates"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.jinja"))
 EOS = {
-    "cohere": "<|END_OF_TURN_TOKEN|>", "deepseek": "<｜end▁of▁sentence｜>", "gemma4": "<turn|>", "diffusion_gemma": "<turn|>",
+    "cohere": "<|END_OF_TURN_TOKEN|>", "deepseek": "<｜end▁of▁sentence｜>",
+    "gemma4": "<turn|>", "diffusion_gemma": "<turn|>",
     "gemma": "<end_of_turn>", "glm4moe": "<|endoftext|>", "gptoss": "<|return|>", "idefics3": "<end_of_utterance>",
-    "smolvlm": "<end_of_utterance>", "llama3": "<|eot_id|>", "llava": "</s>", "muse": "<|eot|>", "phi3": "<|endoftext|>",
+    "smolvlm": "<end_of_utterance>", "llama3": "<|eot_id|>", "llava": "</s>", "muse": "<|eot|>",
+    "phi3": "<|endoftext|>",
 }  # fmt: skip
 # Tokens that the models' tokenizers really have as added tokens, in the spellings that occur inside the templates.
 TOKEN = re.compile(
