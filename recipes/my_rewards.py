@@ -2,9 +2,8 @@
 
 
 def score(completion: str, answer: str) -> float:
-    """1 for the right number, half a point for any number at all."""
-    words = completion.replace(".", " ").split()
-    numbers = [word for word in words if word.isdigit()]
-    if not numbers:
-        return 0.0
-    return 1.0 if numbers[-1] == answer else 0.4
+    """1 if the last word is the right number, a little for any other number, 0 without one."""
+    last = completion.split()[-1] if completion.split() else ""
+    if last == answer:
+        return 1.0
+    return 0.1 if last.isdigit() else 0.0

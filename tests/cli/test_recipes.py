@@ -42,7 +42,7 @@ def test_train_validation_tasks_and_evaluation_of_the_starter_share_no_question(
         for name, content in starter_files().items()
         if "jsonl" in name
     ]
-    assert sum(map(len, prompts)) == len(set().union(*prompts)) == 264
+    assert sum(map(len, prompts)) == len(set().union(*prompts)) == 254
 
 
 def test_show_prints_toml_that_reads_back_the_same(strop, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import typer
 
 from strop.cli import console
 from strop.errors import RecipeError
-from strop.pipeline.order import check_order, stage_names
+from strop.pipeline.builders import learning_rate
+from strop.pipeline.order import check_order, is_adapter, stage_names
 from strop.pipeline.reading import nearest, read_recipe
 
 
@@ -29,8 +30,10 @@ def show(
     read = read_recipe(recipe, overrides=set_ or [], seed=seed)
     check_order(read, recipe.absolute().parent, where=str(recipe))
     tables = read.model_dump(by_alias=True)
-    for name, stage in zip(stage_names(read), tables["stage"], strict=True):
-        stage["name"] = name
+    low_rank = is_adapter(read.base, recipe.absolute().parent)
+    for name, stage, shown in zip(stage_names(read), read.stages, tables["stage"], strict=True):
+        low_rank = stage.lora is not None or (low_rank and stage.adapter != "merge")
+        shown |= {"name": name, "learning_rate": learning_rate(stage, low_rank=low_rank)}
     console.say("\n".join(_toml(tables)))
 
 
@@ -47,9 +50,7 @@ def _toml(tables: dict[str, Any]) -> list[str]:
 def _keys(table: dict[str, Any]) -> list[str]:
     first = [key for key in ("method", "name", "data", "tasks") if key in table]
     ordered = [*first, *(key for key in table if key not in first)]
-    return [
-        f"{key} = {_value(table[key])}" if table[key] is not None else f"# {key}: decided by the run" for key in ordered
-    ]
+    return [f"{key} = {_value(table[key])}" if table[key] is not None else f"# {key}: not set" for key in ordered]
 
 
 def _value(value: Any) -> str:

@@ -22,22 +22,22 @@ method = "sft"
 data = "data/train.jsonl"                 # rows of prompt and completion, or of messages
 validation = "data/validation.jsonl"      # the checkpoint with the lowest loss here is kept
 lora = { rank = 16 }
-learning_rate = 1e-3                      # high, because the embedded base is tiny
-epochs = 4
+learning_rate = 3e-3                      # high, because the embedded base is tiny
+epochs = 2
 batch_size = 8
 
 [[stage]]
 method = "grpo"
 tasks = "data/tasks.jsonl"                # rows of prompt, and whatever columns your reward asks for
 verifier = "my_rewards.py:score"
-learning_rate = 3e-4
-steps = 4
+learning_rate = 1e-3
+steps = 15
 prompts_per_step = 8
-max_new_tokens = 16
+max_new_tokens = 24
 
 [gate]
-suites = [{ tasks = "data/eval.jsonl", verifier = "my_rewards.py:score", max_new_tokens = 16 }]
-min_items = 40
+suites = [{ tasks = "data/eval.jsonl", verifier = "my_rewards.py:score", max_new_tokens = 24 }]
+thresholds = { "eval.accuracy" = { min = 0.5 } }
 
 [release]
 name = "my-assistant"
@@ -47,12 +47,11 @@ REWARD = '''\
 
 
 def score(completion: str, answer: str) -> float:
-    """1 for the right number, half a point for any number at all."""
-    words = completion.replace(".", " ").split()
-    numbers = [word for word in words if word.isdigit()]
-    if not numbers:
-        return 0.0
-    return 1.0 if numbers[-1] == answer else 0.4
+    """1 if the last word is the right number, a little for any other number, 0 without one."""
+    last = completion.split()[-1] if completion.split() else ""
+    if last == answer:
+        return 1.0
+    return 0.1 if last.isdigit() else 0.0
 '''
 
 
@@ -80,10 +79,10 @@ def init() -> None:
 
 def starter_files() -> dict[str, str]:
     """What ``strop init`` writes, by relative path."""
-    pairs = [(a, b) for a in range(2, 22) for b in range(3, 19)]
+    pairs = [(a, b) for a in range(11, 90) for b in range(11, 90) if a + b < 100]
     # a stride that shares no factor with the number of pairs visits them all in a mixed order
     mixed = [pairs[(7 + 97 * index) % len(pairs)] for index in range(len(pairs))]
-    train, validation, tasks, evaluation = mixed[:120], mixed[120:150], mixed[150:214], mixed[214:264]
+    train, validation, tasks, evaluation = mixed[:60], mixed[60:90], mixed[90:154], mixed[154:254]
     return {
         "recipe.toml": RECIPE,
         "my_rewards.py": REWARD,
@@ -95,8 +94,9 @@ def starter_files() -> dict[str, str]:
 
 
 def _lines(column: str, pairs: list[tuple[int, int]]) -> str:
+    worked = column == "completion"
     rows = (
-        {"prompt": f"What is {a} plus {b}?", column: str(a + b) + ("." if column == "completion" else "")}
+        {"prompt": f"What is {a} plus {b}?", column: f"{a}+{b}={a + b}. Answer: {a + b}" if worked else str(a + b)}
         for a, b in pairs
     )
     return "".join(json.dumps(row) + "\n" for row in rows)

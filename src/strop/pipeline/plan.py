@@ -127,7 +127,7 @@ def _stage_plan(
 
 
 def _work(job: StageJob, prepared: Prepared, context: int) -> Work:
-    """The tokens that the stage trains, samples and only reads. Raises: DataError for rows that training would refuse."""
+    """The tokens that the stage trains, samples and only reads. Raises: DataError for rows that training refuses."""
     stage = job.stage
     found = preflight(job, job.rows, prepared.template, context)
     if job.validation:

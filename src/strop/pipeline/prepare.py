@@ -72,9 +72,7 @@ def _job(recipe: Recipe, index: int, workspace: Workspace, limit: int | None) ->
     rows = _rows(stage, workspace, lowest(stage.limit, limit), recipe.seed)
     held_out: Sequence[Any] = ()
     if isinstance(stage, OfflineTable) and stage.validation is not None:
-        held_out = read_rows(
-            stage.method, stage.validation, workspace, columns=stage.columns, split="dev", limit=limit or 200
-        )
+        held_out = read_rows(stage.method, stage.validation, workspace, columns=stage.columns, split="dev", limit=limit)
     verifier = load_grader(stage.verifier, stage.tasks, workspace) if isinstance(stage, RolloutTable) else None
     audit = None
     if verifier is not None and isinstance(stage, RolloutTable):

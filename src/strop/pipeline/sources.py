@@ -16,8 +16,8 @@ from strop.types import Conversation, Preference, Task, Verifier
 if TYPE_CHECKING:
     from strop.worlds import World
 
-WORLD_ROWS = 1000
-"""How many rows a world generates where no ``limit`` says."""
+WORLD_ROWS, HELD_OUT_WORLD_ROWS = 1000, 200
+"""How many rows a world generates where no ``limit`` says: to learn from, and to validate on."""
 Row = Conversation | Preference | Task
 _Row = TypeVar("_Row", Conversation, Preference, Task)
 
@@ -39,7 +39,8 @@ def read_rows(
     rows: list[Row] = []
     for name in as_list(source):
         if name.startswith("world:"):
-            rows += _world_rows(method, name, split, limit or WORLD_ROWS, seed, dial or {})
+            num_rows = limit or (WORLD_ROWS if split == "train" else HELD_OUT_WORLD_ROWS)
+            rows += _world_rows(method, name, split, num_rows, seed, dial or {})
             continue
         path = workspace.path(name)
         place = str(path) if path.exists() or _looks_local(name) else name
