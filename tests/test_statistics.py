@@ -220,6 +220,14 @@ def test_equal_within_the_margin_needs_an_interval_inside_it_and_not_merely_over
     assert not is_equivalent([20 * value for value in few], zeros[:4], margin=0.02)
 
 
+def test_equivalence_at_5_percent_asks_for_the_90_percent_interval_inside_the_margin() -> None:
+    differences = np.random.default_rng(8).normal(0.05, 0.3, 100).tolist()
+    high_90 = paired_difference(differences, [0.0] * 100, confidence=0.90)[1].high
+    high_95 = paired_difference(differences, [0.0] * 100, confidence=0.95)[1].high
+    assert is_equivalent(differences, [0.0] * 100, margin=(high_90 + high_95) / 2)
+    assert not is_equivalent(differences, [0.0] * 100, margin=0.99 * high_90)
+
+
 @pytest.mark.capability("EV-51")
 def test_two_runs_at_the_edge_of_the_margin_are_called_equal_at_most_5_percent_of_the_time() -> None:
     generator = np.random.default_rng(3)

@@ -95,9 +95,10 @@ def test_a_group_of_one_is_refused_because_it_has_nothing_to_be_compared_with() 
 
 
 @pytest.mark.parametrize("scale", [None, "std"])
-def test_ungraded_samples_leave_the_group_and_get_exactly_zero(scale: Any) -> None:
+@pytest.mark.parametrize("ungraded", [math.nan, math.inf, 5.0])
+def test_ungraded_samples_leave_the_group_and_get_exactly_zero(scale: Any, ungraded: float) -> None:
     graded = torch.tensor([True, True, False, True])
-    with_hole = one_group([1.0, 0.0, math.nan, 0.5], scale=scale, is_graded=graded)
+    with_hole = one_group([1.0, 0.0, ungraded, 0.5], scale=scale, is_graded=graded)
     without = one_group([1.0, 0.0, 0.5], scale=scale)
     assert with_hole == pytest.approx([without[0], without[1], 0.0, without[2]])
 
