@@ -19,6 +19,7 @@ from strop.statistics import (
     mean_interval,
     paired_difference,
     pass_at_k,
+    rate_difference_interval,
     wilson,
     win_rate,
 )
@@ -180,10 +181,50 @@ def test_the_clustered_bootstrap_covers_the_mean_95_percent_of_the_time() -> Non
 
 
 def test_the_interval_of_a_difference_is_that_of_the_items_differences() -> None:
-    candidate, baseline = [1.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0]
+    candidate, baseline = [1.0, 0.75, 0.0, 1.0], [0.25, 0.75, 0.0, 0.0]
     difference, interval = paired_difference(candidate, baseline)
-    assert difference == 0.5
-    assert interval == mean_interval([1.0, 0.0, 0.0, 1.0])
+    assert difference == 0.4375
+    assert interval == mean_interval([0.75, 0.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize("passed", [0.0, 1.0])
+def test_no_change_on_any_item_is_still_uncertain(passed: float) -> None:
+    difference, interval = paired_difference([passed] * 100, [passed] * 100)
+    assert difference == 0.0
+    assert interval.low == pytest.approx(-interval.high)
+    assert 0.01 < interval.high < 0.06
+
+
+def test_a_change_on_every_item_is_not_certain_for_the_next_one() -> None:
+    difference, interval = paired_difference([1.0] * 97, [0.0] * 97)
+    assert difference == interval.high == 1.0
+    assert 0.9 < interval.low < 0.97
+
+
+def test_the_paired_interval_reproduces_the_published_example() -> None:
+    # Newcombe 1998, table II: 36 both, 12 and 2 discordant, 0 neither; method 10.
+    interval = rate_difference_interval(36, 12, 2, 0)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (0.0569, 0.3404)
+
+
+def test_swapping_the_runs_mirrors_the_interval_of_their_difference() -> None:
+    one, other = rate_difference_interval(20, 9, 3, 8), rate_difference_interval(20, 3, 9, 8)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+
+
+@pytest.mark.capability("EV-51")
+@pytest.mark.parametrize("cells", [(0.5, 0.2, 0.1, 0.2), (0.6, 0.15, 0.15, 0.1), (0.3, 0.3, 0.1, 0.3)])
+def test_the_interval_of_a_paired_rate_difference_covers_it_95_percent_of_the_time(cells: tuple[float, ...]) -> None:
+    # Exact coverage over every outcome of 40 items: both, gained, lost, neither.
+    n, covered = 40, 0.0
+    for both, gained, lost in itertools.product(range(n + 1), repeat=3):
+        neither = n - both - gained - lost
+        if neither >= 0:
+            counts_ = (both, gained, lost, neither)
+            log_weight = math.lgamma(n + 1) + sum(k * math.log(p) - math.lgamma(k + 1) for k, p in zip(counts_, cells))
+            interval = rate_difference_interval(*counts_)
+            covered += math.exp(log_weight) * (interval.low <= cells[1] - cells[2] <= interval.high)
+    assert 0.93 <= covered <= 0.975
 
 
 def test_pairing_removes_the_variance_that_the_items_share() -> None:

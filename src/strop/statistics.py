@@ -145,13 +145,52 @@ def paired_difference(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, Interval]:
-    """Mean(candidate - baseline) over the same items in the same order, with its ``mean_interval``."""
+    """Mean(candidate - baseline) over the same items in the same order, with its interval.
+
+    Pass or fail, one value an item (all 0 or 1, no ``clusters``): ``rate_difference_interval``, which keeps its width
+    where no item changed. Anything else: ``mean_interval`` of the differences.
+    """
     _require_paired(candidate, baseline)
+    if clusters is None and {*candidate, *baseline} <= {0, 1}:
+        return _paired_rates(candidate, baseline, confidence)
     differences = [float(c) - float(b) for c, b in zip(candidate, baseline, strict=True)]
     interval = mean_interval(
         differences, clusters=clusters, confidence=confidence, num_resamples=num_resamples, seed=seed
     )
     return math.fsum(differences) / len(differences), interval
+
+
+def rate_difference_interval(both: int, gained: int, lost: int, neither: int, confidence: float = 0.95) -> Interval:
+    """The interval of the difference of two pass rates on the same n items, from the four counts of their outcomes.
+
+    d - √((p1-l1)² - 2φ(p1-l1)(u2-p2) + (u2-p2)²)  to  d + √((u1-p1)² - 2φ(u1-p1)(p2-l2) + (p2-l2)²)
+    with p1 = (both + gained) / n, p2 = (both + lost) / n, d = p1 - p2, their Wilson bounds l and u, and φ the
+    correlation of the outcomes, its numerator corrected for continuity
+
+    *Source*: Newcombe 1998, "Improved confidence intervals for the difference between binomial proportions based on
+    paired data", method 10. Raises: ValueError without items.
+    """
+    n = both + gained + lost + neither
+    if n == 0:
+        raise ValueError("a difference needs at least one item")
+    p1, p2 = (both + gained) / n, (both + lost) / n
+    one, two = wilson(both + gained, n, confidence), wilson(both + lost, n, confidence)
+    margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
+    cross = both * neither - gained * lost
+    cross_corrected = max(cross - n / 2, 0.0) if cross > 0 else cross
+    phi = cross_corrected / math.sqrt(margins) if margins else 0.0
+    below, above = (p1 - one.low, two.high - p2), (one.high - p1, p2 - two.low)
+    low, high = (math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b)) for a, b in (below, above))
+    return Interval(p1 - p2 - low, p1 - p2 + high)
+
+
+def _paired_rates(candidate: Sequence[float], baseline: Sequence[float], confidence: float) -> tuple[float, Interval]:
+    """The difference of two pass rates over the same items, with its interval."""
+    outcome = compare_paired([c == 1 for c in candidate], [b == 1 for b in baseline])
+    both = sum(c == 1 and b == 1 for c, b in zip(candidate, baseline, strict=True))
+    neither = outcome.num_items - both - outcome.gained - outcome.lost
+    interval = rate_difference_interval(both, outcome.gained, outcome.lost, neither, confidence)
+    return (outcome.gained - outcome.lost) / outcome.num_items, interval
 
 
 def is_equivalent(
