@@ -202,7 +202,7 @@ def test_a_change_on_every_item_is_not_certain_for_the_next_one() -> None:
 
 
 def test_the_paired_interval_reproduces_the_published_example() -> None:
-    # Newcombe 1998, table II: 36 both, 12 and 2 discordant, 0 neither; method 10.
+    # An example of Newcombe 1998: 36 both, 12 and 2 discordant, 0 neither; method 10.
     interval = rate_difference_interval(36, 12, 2, 0)
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.0569, 0.3404)
 
