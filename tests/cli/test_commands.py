@@ -89,7 +89,7 @@ def test_eval_writes_results_that_the_gate_reads(strop, trained: Path, tmp_path:
     assert strop("eval", trained, *arguments, "--output", "after").code == 0
     table = strop("eval", trained, *arguments).out
     assert "accuracy" in table
-    assert "n = 6" in table
+    assert table.split("│")[3].strip() == "6", table
     assert strop("gate", "after", "--output", "report").code == 3, "six items are too few for the default gate"
     (tmp_path / "gate.toml").write_text("min_items = 2\nmin_group_items = 2\n")
     decided = strop("gate", "after", "--baseline", "after", "--config", "gate.toml", "--output", "report")

@@ -134,6 +134,15 @@ def test_a_stage_folder_without_its_record_is_made_again(done: Done, tmp_path: P
     assert digests(result) == digests(done.result)[:1]
 
 
+def test_what_a_kill_after_the_last_write_left_behind_is_cleared_up(done: Done, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(done.home, home)
+    left = home / "cache" / "work" / done.result.stages[1].folder.name
+    (left / "checkpoints").mkdir(parents=True)
+    run(tables(done.model), done.root, home, output=tmp_path / "out")
+    assert not left.exists()
+
+
 @pytest.mark.capability("LC-16")
 def test_a_blocked_result_is_registered_and_not_promoted(done: Done, tmp_path: Path) -> None:
     home = tmp_path / "home"

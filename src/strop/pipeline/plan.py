@@ -12,13 +12,12 @@ from strop.pipeline.estimates import Estimates, Work
 from strop.pipeline.metrics_log import read_metrics
 from strop.pipeline.prepare import Prepared, context_length, preflight
 from strop.pipeline.recipe import DPOStage, RolloutTable
-from strop.pipeline.stages import METRICS, Finished, ModelRef, StageJob, find_finished
+from strop.pipeline.stages import METRICS, Finished, ModelRef, StageJob, find_finished, told_audit
 from strop.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     from strop.models import LoRA
     from strop.models.hardware import MemoryPlan
-    from strop.verifiers import Audit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,13 +138,6 @@ def _work(job: StageJob, prepared: Prepared, context: int) -> Work:
         return Work(num_steps=job.num_steps, num_tokens=trained, num_sampled=sampled, num_read=0)
     read = found.num_tokens if isinstance(stage, DPOStage) else 0
     return Work(num_steps=job.num_steps, num_tokens=int(found.num_tokens * passes), num_sampled=0, num_read=read)
-
-
-def told_audit(audit: Audit) -> str:
-    """What the audit of a verifier showed, in one line."""
-    if audit.num_right + audit.num_wrong == 0:
-        return f"{audit.verifier}: {audit.num_unknown} trial answers graded, each the same twice"
-    return audit.summary()
 
 
 def told_seconds(seconds: float) -> str:

@@ -64,11 +64,16 @@ def _curves(stages: Sequence[Finished], metrics: Sequence[Mapping[str, Any]]) ->
     for stage in stages:
         name = stage.record["name"]
         records = [record for record in metrics if record["stage"] == name]
-        for key, label in _CURVES.items():
+        for key, label in _curves_of(stage.record["method"]).items():
             points = [(float(record["step"]), float(record[key])) for record in records if key in record]
             if points:
                 plots.append(report.curve(f"{name}: {label}", {key: points}))
     return report.Section(title="Curves", items=tuple(plots))
+
+
+def _curves_of(method: str) -> dict[str, str]:
+    # with one update a batch the policy-gradient loss is 0 but for rounding: only its gradient says anything
+    return {key: label for key, label in _CURVES.items() if key != "loss" or "grpo" not in method}
 
 
 def _samples(names: Sequence[str], results: Mapping[str, Results]) -> report.Section:

@@ -15,7 +15,7 @@ from strop import files
 from strop.digests import digest_json
 from strop.pipeline import builders
 from strop.pipeline.cards import phase_card
-from strop.pipeline.lock import locked
+from strop.pipeline.lock import is_locked, locked
 from strop.pipeline.metrics_log import MetricsLog, metrics_log
 from strop.pipeline.recipe import AnyStage
 from strop.pipeline.workspace import Workspace
@@ -114,11 +114,13 @@ def find_finished(job: StageJob, parent: ModelRef, workspace: Workspace) -> Fini
 
 def run_stage(job: StageJob, parent: ModelRef, workspace: Workspace, progress: Progress) -> Finished:
     """The stage's result: from the cache, or trained, going on from the newest checkpoint of a run that was stopped."""
-    cached = find_finished(job, parent, workspace)
-    if cached is not None:
-        return cached
     key = stage_key(job, parent)
     work, folder = workspace.work / key, workspace.stages / key
+    cached = find_finished(job, parent, workspace)
+    if cached is not None:
+        if work.exists() and not is_locked(work):  # a kill between the last write and the clearing up
+            shutil.rmtree(work, ignore_errors=True)
+        return cached
     with locked(work):
         cached = find_finished(job, parent, workspace)
         if cached is None:
@@ -217,10 +219,17 @@ def _record(job: StageJob, parent: ModelRef, policy: Policy, best_step: int, sec
         "input": {"name": parent.name, "model_digest": parent.digest, "template_digest": parent.template_digest},
         "data": {"digest": job.data_digest, "num_rows": len(job.rows), "validation_digest": job.validation_digest},
         "verifier": {"name": job.verifier.name, "digest": job.verifier.digest} if job.verifier else None,
-        "audit": job.audit.summary() if job.audit else None,
+        "audit": told_audit(job.audit) if job.audit else None,
         "output": {"model_digest": policy.digest(), "step": best_step},
         "lineage": {"recipe_digest": job.recipe_digest, "strop": strop.__version__, "parent": parent.digest},
         "card": asdict(phase_card(job.stage.method, parent.name, parent.digest)),
         "machine": {"device": str(policy.device), "dtype": str(policy.dtype).removeprefix("torch.")},
         "seconds": round(seconds, 3),
     }
+
+
+def told_audit(audit: Audit) -> str:
+    """What the audit of a verifier showed, in one line."""
+    if audit.num_right + audit.num_wrong == 0:
+        return f"{audit.verifier}: {audit.num_unknown} trial answers graded, each the same twice"
+    return audit.summary()

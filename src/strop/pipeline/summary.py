@@ -14,7 +14,7 @@ from strop.report.tables import Cell, change_tone, format_interval, format_value
 from strop.statistics import paired_difference
 
 if TYPE_CHECKING:
-    from strop.evals import SuiteResult
+    from strop.evals import SampleResult, SuiteResult
 
 CONTROL = ("<tool_call>", "</tool_call>", "<think>", "</think>")
 _STYLES = {"better": "green", "worse": "red", "unclear": "", "plain": ""}
@@ -106,34 +106,43 @@ def _console_cell(cell: Cell, style: str = "") -> Text:
 
 
 def transcripts(name: str, results: Mapping[str, Results], prompts: Mapping[str, str]) -> report.Samples | None:
-    """A few tasks of a suite with every model's answer: first those on which first and last model differ."""
-    by_model = {model: found[name] for model, found in results.items()}
-    answers = {model: {item.id: item.samples[0] for item in result.items} for model, result in by_model.items()}
-    first, *_, last = list(by_model) if len(by_model) > 1 else [*by_model, *by_model]
-    ids = sorted(
-        answers[last],
-        key=lambda item: answers[last][item].passed == answers[first].get(item, answers[last][item]).passed,
-    )
+    """A few tasks of a suite with every model's answer: improved, worsened, still failing, always passing."""
+    answers = {model: {item.id: item.samples[0] for item in found[name].items} for model, found in results.items()}
     shown = tuple(
         report.SideBySide(
-            title=f"{name} · {item}",
-            prompt=report.mark_control(prompts.get(item, "")[-_MAX_PROMPT_CHARACTERS:], CONTROL),
-            transcripts=tuple(
-                report.Transcript(
-                    label=model,
-                    pieces=report.mark_control(found[item].text, CONTROL),
-                    verdict="passed"
-                    if found[item].passed
-                    else f"failed: {', '.join(found[item].reasons) or found[item].state}",
-                    is_passed=found[item].passed if found[item].is_graded else None,
-                )
-                for model, found in answers.items()
-                if item in found
-            ),
+            title=f"{name} · {task}",
+            prompt=report.mark_control(prompts.get(task, "")[-_MAX_PROMPT_CHARACTERS:], CONTROL),
+            transcripts=tuple(_transcript(model, found[task]) for model, found in answers.items() if task in found),
         )
-        for item in ids[:_MAX_SHOWN]
+        for task in _telling(list(answers.values()))
     )
     return report.Samples(samples=shown) if shown else None
+
+
+def _telling(answers: Sequence[Mapping[str, SampleResult]]) -> list[str]:
+    """Up to four tasks: one of each kind of change between first and last model, then more that improved."""
+    kinds: dict[tuple[bool, bool], list[str]] = {
+        (before, after): [
+            task
+            for task, answer in answers[-1].items()
+            if task in answers[0] and (answers[0][task].passed, answer.passed) == (before, after)
+        ]
+        for before, after in ((False, True), (True, False), (False, False), (True, True))
+    }
+    first = [tasks[0] for tasks in kinds.values() if tasks]
+    more = [task for tasks in kinds.values() for task in tasks[1:]]
+    return [*first, *more][:_MAX_SHOWN]
+
+
+def _transcript(model: str, answer: SampleResult) -> report.Transcript:
+    reasons = ", ".join(answer.reasons) or ("" if answer.is_graded else f"not graded: {answer.state}")
+    verdict = "passed" if answer.passed else "failed" + (f": {reasons}" if reasons else "")
+    return report.Transcript(
+        label=model,
+        pieces=report.mark_control(answer.text, CONTROL),
+        verdict=verdict,
+        is_passed=answer.passed if answer.is_graded else None,
+    )
 
 
 def questions(result: SuiteResult) -> dict[str, str]:
