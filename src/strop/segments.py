@@ -1,7 +1,7 @@
 """The flat token axis: the one next-token shift and the per-sequence reductions.
 
 Conventions: N tokens of S sequences laid end to end; ``sequence_ids [N]`` in 0..S-1; every stream is aligned to the
-token it describes. Source: ``algorithms.md`` section 0 and the architecture's first contract.
+token it describes. Sequence-level formulas are reductions over segments, never over padded rows.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ UNEXPECTED = 70
 
 app = typer.Typer(
     name="strop",
-    help="Post-training as one closed loop: diagnose, train, evaluate, gate, release, serve, watch, again.",
+    help="Post-training as one closed loop: train, evaluate, gate, release.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

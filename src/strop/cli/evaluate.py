@@ -67,7 +67,7 @@ def gate(
     candidate: Annotated[Path, typer.Argument(help="A folder of results, from `strop eval --output` or a run.")],
     baseline: Annotated[Path | None, typer.Option(help="The same of what is in production.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="gate.toml, or a recipe with a [gate]; defaults if absent.")
+        Path | None, typer.Option(help="gate.toml, or a recipe with a \\[gate]; defaults if absent.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Where gate_report.json goes.")] = None,
 ) -> None:

@@ -64,6 +64,13 @@ def run_with_bars(
     check_order(recipe, workspace.root, where=where)
     if not dry_run:
         _check_output(output, model_output=model_output)
+        if model_output and output.absolute() == workspace.path(recipe.base):
+            raise OutputError(
+                f"{output} is the model that training starts from",
+                where=str(output),
+                why="the result would replace it",
+                do="choose another --output",
+            )
         require_writable(workspace.home)
     prepared = prepare(recipe, workspace, limit=limit, where=where)
     suites: tuple[SuiteRun, ...] = ()
@@ -97,6 +104,10 @@ def run_with_bars(
 
 def _check_output(output: Path, *, model_output: bool) -> None:
     """Refuse before any work an output folder that could not be written after it. Raises: OutputError."""
+    if output.exists() and not output.is_dir():
+        raise OutputError(
+            f"{output} is a file", where=str(output), why="the output is a folder", do="choose another --output"
+        )
     if model_output and output.is_dir() and any(output.iterdir()) and not (output / "strop.json").is_file():
         raise OutputError(
             f"{output} is not empty",

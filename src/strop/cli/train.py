@@ -69,6 +69,7 @@ def _field_option(name: str, field: FieldInfo) -> inspect.Parameter:
     choices = [arg for arg in typing.get_args(field.annotation) if isinstance(arg, str)]
     said = f"{said} One of: {', '.join(choices)}." if choices else said
     said = f"{said} KEY=VALUE, repeatable." if _is_table(field) else said
+    said = f"{said} Any --lora option trains an adapter; else all weights train." if name == "lora_rank" else said
     if field.default is not None and not field.is_required():
         said = f"{said} \\[default: {field.default}]"  # the help is markup: a bracket must be escaped
     return _option(name, list[str] | None if kind is list else kind | None, said.strip(), None)

@@ -22,7 +22,7 @@ def is_releasable(
     """Whether one answer may go live: G(x) = 1[safe ∧ schema-valid ∧ grounded ∧ latency ≤ τ_l ∧ cost ≤ τ_c].
 
     A predicate that could not be measured is None: then the answer is False if any other predicate is, and None
-    otherwise. What could not be judged never counts as good. *Source*: `algorithms.md` section 10.
+    otherwise. What could not be judged never counts as good.
     """
     predicates = (
         safe,

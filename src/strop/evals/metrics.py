@@ -1,6 +1,6 @@
 """The formulas of evaluation, from counts and per-item values. A zero denominator is undefined (None), never 1.
 
-*Source*: `algorithms.md` sections 9 and 10.
+*Source*: precision, recall and percentiles as textbooks define them; what has no case is undefined, not 1.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class UserVerifier:
         printed = f"; it printed: {answer['printed']}" if answer.get("printed") else ""
         why = _NEVER_ZERO + printed
         if "timeout" in answer:
-            do = "make the function faster, or allow it more seconds with timeout_s"
+            do = "make the function faster; load_verifier(..., timeout_s=...) allows more in Python"
             stood = re.search(rf'File "{re.escape(str(self.path.resolve()))}", line (\d+)', answer["stack"])
             line = int(stood[1]) if stood else None
             return self._error(f"gave no answer within {self.timeout_s:g} s", task, why=why, do=do, line=line)
