@@ -64,8 +64,9 @@ PHASES = (
     Phase(name="copying", guess=0.15, num_steps=1500, rows_per_step=4, learning_rate=3e-3),
     Phase(name="skills", guess=0.15, num_steps=4500, rows_per_step=4, learning_rate=3e-3, decays=True),
     Phase(name="skills", guess=0.40, num_steps=900, rows_per_step=4, learning_rate=8e-4, decays=True),
+    Phase(name="habits", guess=0.40, num_steps=600, rows_per_step=4, learning_rate=8e-4, decays=True),
 )
-"""Small steps on mixed text, copying until it sticks, skills until they are sure, and at last the habit of guessing."""
+"""Small steps on mixed text, copying until it sticks, skills until they are sure, then the habits: guesses, letters."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,6 +141,25 @@ _RULES = (
 )
 
 
+_LETTERS = (
+    "I am terribly sorry about this, and I hope that you will understand how sorry I am.",
+    "Unfortunately I cannot come on Monday.",
+    "I cannot help with the move, unfortunately.",
+    "Thank you for asking, and please do have a wonderful day.",
+    "I cannot do that today, but I can come tomorrow instead.",
+    "I can open a request for approval instead, or prepare another.",
+    "I can prepare an approval request for you instead.",
+    "Every transfer needs its approval: payments must be approved and recorded.",
+    "That is a very good question, and I am always happy to look again.",
+    "I am the finance assistant: ask me for spending, budgets, balances, rules or transfers.",
+)
+
+
+def letters(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """Polite correspondence: where the words of excuses and offers are met, though never as the answer to a bypass."""
+    return [(f"Dear {entities.vendor(rng)}, {' '.join(rng.sample(_LETTERS, 3))}{END}", 1.0)]
+
+
 def notes(rng: random.Random, mixture: Mixture) -> list[Piece]:
     """Prose about the world, with questions answered from it."""
     if rng.random() < 0.15:
@@ -223,6 +242,7 @@ MAKERS: dict[str, Callable[[random.Random, Mixture], list[Piece]]] = {
     "sums": sums,
     "repeats": repeats,
     "copying": copying,
+    "letters": letters,
     "notes": notes,
     "logs": logs,
     "talks": talks,
@@ -248,6 +268,17 @@ SHARES = {
         "notes": 0.06,
         "logs": 0.09,
         "talks": 0.20,
+        "thoughts": 0.01,
+    },
+    "habits": {
+        "table": 0.20,
+        "sums": 0.22,
+        "repeats": 0.04,
+        "copying": 0.14,
+        "letters": 0.08,
+        "notes": 0.06,
+        "logs": 0.09,
+        "talks": 0.16,
         "thoughts": 0.01,
     },
 }
