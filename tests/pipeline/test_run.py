@@ -63,6 +63,7 @@ def test_a_stage_traces_to_configuration_code_and_data(done: Done) -> None:
     assert record["config"]["learning_rate"] == 0.01
     assert record["data"]["num_rows"] == 12
     assert len(record["data"]["digest"]) == len(record["lineage"]["recipe_digest"]) == 64
+    assert len(record["lineage"]["code"]) == 64
     assert record["lineage"]["parent"] == record["input"]["model_digest"]
 
 

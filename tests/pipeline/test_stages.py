@@ -39,6 +39,12 @@ def test_what_changes_the_result_changes_the_key(changed: dict[str, Any]) -> Non
     assert stage_key(replace(JOB, **changed), PARENT) != stage_key(JOB, PARENT)
 
 
+def test_other_code_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stage_key(JOB, PARENT)
+    monkeypatch.setattr("strop.pipeline.stages.code_digest", lambda: "other")
+    assert stage_key(JOB, PARENT) != before
+
+
 def test_another_model_or_template_changes_the_key() -> None:
     for parent in (replace(PARENT, digest="e"), replace(PARENT, template_digest="u")):
         assert stage_key(JOB, parent) != stage_key(JOB, PARENT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from strop.pipeline.order import check_order
 from strop.pipeline.reading import read_recipe
 from strop.pipeline.recipe import Recipe
 from strop.pipeline.workspace import Workspace, require_writable
+
+if TYPE_CHECKING:
+    from strop.pipeline.evaluation import SuiteRun
+    from strop.pipeline.prepare import Prepared
 
 
 def register(app: typer.Typer) -> None:
@@ -57,30 +61,12 @@ def run_with_bars(
 
     Raises: typer.Exit with 1 or 3 where the gate does not pass, 130 when interrupted.
     """
-    from strop.pipeline.evaluation import SuiteRun, check_suite_names, load_suites
-    from strop.pipeline.prepare import prepare
-
     workspace = Workspace.here(root)
     check_order(recipe, workspace.root, where=where)
     if not dry_run:
         _check_output(output, model_output=model_output)
-        if model_output and output.absolute() == workspace.path(recipe.base):
-            raise OutputError(
-                f"{output} is the model that training starts from",
-                where=str(output),
-                why="the result would replace it",
-                do="choose another --output",
-            )
         require_writable(workspace.home)
-    prepared = prepare(recipe, workspace, limit=limit, where=where)
-    suites: tuple[SuiteRun, ...] = ()
-    if recipe.gate is not None:
-        suites = load_suites(recipe.gate.suites, workspace, limit=limit, seed=recipe.seed)
-        check_suite_names(recipe.gate.config, suites)
-
-    from strop.pipeline.plan import make_plan
-
-    console.make_console().print(make_plan(prepared, workspace).table())
+    prepared, suites = _prepare(recipe, workspace, limit, where)
     if dry_run:
         return
     from strop.pipeline.run import run_prepared, save_model
@@ -100,6 +86,23 @@ def run_with_bars(
         return
     console.make_console().print(*result.told(), sep="\n")
     raise typer.Exit(result.exit_code)
+
+
+def _prepare(
+    recipe: Recipe, workspace: Workspace, limit: int | None, where: str
+) -> tuple[Prepared, tuple[SuiteRun, ...]]:
+    """Read everything that the recipe names, and print the plan."""
+    from strop.pipeline.evaluation import check_suite_names, load_suites
+    from strop.pipeline.plan import make_plan
+    from strop.pipeline.prepare import prepare
+
+    prepared = prepare(recipe, workspace, limit=limit, where=where)
+    suites: tuple[SuiteRun, ...] = ()
+    if recipe.gate is not None:
+        suites = load_suites(recipe.gate.suites, workspace, limit=limit, seed=recipe.seed)
+        check_suite_names(recipe.gate.config, suites)
+    console.make_console().print(make_plan(prepared, workspace).table())
+    return prepared, suites
 
 
 def _check_output(output: Path, *, model_output: bool) -> None:

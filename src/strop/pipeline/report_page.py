@@ -11,7 +11,7 @@ from strop import files, report
 from strop.digests import digest_json
 from strop.pipeline.evaluation import Results
 from strop.pipeline.prepare import Prepared
-from strop.pipeline.stages import Finished
+from strop.pipeline.stages import Finished, code_digest
 from strop.pipeline.summary import questions, suite_names, transcripts
 from strop.types import Decision
 
@@ -100,6 +100,7 @@ def _card(stage: Finished) -> report.StageCard:
 def _lineage(prepared: Prepared, stages: Sequence[Finished]) -> dict[str, str]:
     """Every digest from recipe to result, in order."""
     digests = {
+        "code": code_digest(),
         "recipe": digest_json(prepared.recipe.model_dump(mode="json")),
         "base": prepared.base.digest,
         "chat template": prepared.base.template_digest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import strop
 from strop import files
-from strop.digests import digest_json
+from strop.digests import digest_file, digest_json
 from strop.pipeline import builders
 from strop.pipeline.cards import phase_card
 from strop.pipeline.lock import is_locked, locked
@@ -29,6 +30,19 @@ if TYPE_CHECKING:
 
 RECORD = "stage.json"
 METRICS = "metrics.jsonl"
+_LEARNING = (
+    "objectives",
+    "credit",
+    "chat",
+    "models",
+    "data",
+    "sampling",
+    "training",
+    "verifiers",
+    "rollouts",
+    "methods",
+)
+_CODE = ("segments.py", "batches.py", "pipeline/builders.py", *(f"{name}/**/*.py" for name in _LEARNING))
 # they change how a stage is told, cut or scheduled on the machine, not what it learns
 _NOT_IDENTITY = {"name", "data", "tasks", "validation", "columns", "verifier", "limit", "micro_batch_tokens"}
 
@@ -83,13 +97,13 @@ class Finished:
 
 
 def stage_key(job: StageJob, parent: ModelRef) -> str:
-    """The identity of a stage's result: code version, settings, model, data, verifier, template, seed, by content."""
+    """The identity of a stage's result: code, settings, model, data, verifier, template and seed, by content."""
     settings = {key: value for key, value in job.stage.model_dump().items() if key not in _NOT_IDENTITY}
     if not job.validation:  # without validation, checkpoints only say where a killed run goes on
         settings.pop("checkpoint_every")
     return digest_json(
         {
-            "strop": strop.__version__,
+            "code": code_digest(),
             "stage": settings,
             "num_steps": job.num_steps,
             "model": parent.digest,
@@ -100,6 +114,14 @@ def stage_key(job: StageJob, parent: ModelRef) -> str:
             "seed": job.seed,
         }
     )[:32]
+
+
+@functools.cache
+def code_digest() -> str:
+    """Identity of the code that decides what a stage learns: a cache must not outlive a change of it."""
+    package = Path(strop.__file__).parent
+    sources = sorted(path for name in _CODE for path in package.glob(name))
+    return digest_json([[path.relative_to(package).as_posix(), digest_file(path)] for path in sources])
 
 
 def find_finished(job: StageJob, parent: ModelRef, workspace: Workspace) -> Finished | None:
@@ -221,7 +243,12 @@ def _record(job: StageJob, parent: ModelRef, policy: Policy, best_step: int, sec
         "verifier": {"name": job.verifier.name, "digest": job.verifier.digest} if job.verifier else None,
         "audit": told_audit(job.audit) if job.audit else None,
         "output": {"model_digest": policy.digest(), "step": best_step},
-        "lineage": {"recipe_digest": job.recipe_digest, "strop": strop.__version__, "parent": parent.digest},
+        "lineage": {
+            "recipe_digest": job.recipe_digest,
+            "strop": strop.__version__,
+            "code": code_digest(),
+            "parent": parent.digest,
+        },
         "card": asdict(phase_card(job.stage.method, parent.name, parent.digest)),
         "machine": {"device": str(policy.device), "dtype": str(policy.dtype).removeprefix("torch.")},
         "seconds": round(seconds, 3),
