@@ -58,7 +58,7 @@ def task(**reference: Any) -> Task:
         ('<tool_call>{"name": "a", "arguments": {"x": 1, "x": 2}}</tool_call>', "twice"),
         ('<tool_call>{"name": "a", "arguments": {"x": NaN}}</tool_call>', "NaN"),
         ("<tool_call>" + '{"a":' * 100_000 + "</tool_call>", "nested too deeply"),
-        ('<tool_call><tool_call>{"name": "a", "arguments": {}}</tool_call>', "inside <tool_call>"),
+        ('<tool_call><tool_call>{"name": "a", "arguments": {}}</tool_call>', "not JSON"),
     ],
 )
 def test_a_malformed_call_is_refused_with_the_reason(text: str, reason: str) -> None:
