@@ -7,7 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strop.segments import predictors, scatter, segment_count, segment_mean, segment_sum
+from strop.segments import (
+    following,
+    last_of_each,
+    predictors,
+    reverse_scan,
+    scatter,
+    segment_count,
+    segment_last,
+    segment_mean,
+    segment_sum,
+)
 
 thorough = settings(max_examples=40, deadline=None, derandomize=True)
 sequences = st.lists(
@@ -76,3 +86,41 @@ def test_a_long_sequence_is_counted_exactly() -> None:
     assert (
         segment_count(torch.ones(70_000, dtype=torch.bool), torch.zeros(70_000, dtype=torch.int64), 1).item() == 70_000
     )
+
+
+# ------------------------------------------------------------------------------------------ along a sequence, backwards
+
+# Two sequences and an untrained one between them: a prompt token each, and a tool's answer inside the first.
+MASK = torch.tensor([False, True, False, True, True, False, False, True])
+OWNERS = torch.tensor([0, 0, 0, 0, 0, 1, 2, 2])
+VALUES = torch.tensor([9.0, 1.0, 9.0, 2.0, 4.0, 9.0, 9.0, 8.0], dtype=torch.float64)
+
+
+def test_the_last_token_of_a_sequence_is_its_last_masked_one() -> None:
+    mask = torch.tensor([False, True, True, False, False, False, True])
+    owners = torch.tensor([0, 0, 0, 0, 1, 1, 2])
+    assert last_of_each(mask, owners).tolist() == [False, False, True, False, False, False, True]
+    assert segment_last(torch.arange(7.0), mask, owners, 3).tolist() == [2.0, 0.0, 6.0]
+
+
+def test_the_following_token_is_the_next_masked_one_of_the_same_sequence() -> None:
+    assert following(VALUES, MASK, OWNERS).tolist() == [0, 2.0, 0, 4.0, 0, 0, 0, 0]
+
+
+def test_a_reverse_scan_decays_once_a_masked_token_and_stays_within_its_sequence() -> None:
+    # Sequence 0 from its end: 4, then 2 + 4/2 = 4, then 1 + 4/2 = 3; sequence 2: 8.
+    assert reverse_scan(VALUES, 0.5, MASK, OWNERS, 3).tolist() == [0, 3.0, 0, 4.0, 4.0, 0, 0, 8.0]
+
+
+def test_scans_of_nothing_are_nothing() -> None:
+    nothing = torch.zeros(8, dtype=torch.bool)
+    for found in (following(VALUES, nothing, OWNERS), reverse_scan(VALUES, 0.5, nothing, OWNERS, 3)):
+        assert found.tolist() == [0.0] * 8
+    assert segment_last(VALUES, nothing, OWNERS, 3).tolist() == [0.0] * 3
+
+
+def test_a_reverse_scan_is_differentiable() -> None:
+    values = VALUES.clone().requires_grad_()
+    reverse_scan(values, 0.5, MASK, OWNERS, 3)[1].backward()
+    assert values.grad is not None
+    assert values.grad.tolist() == [0, 1.0, 0, 0.5, 0.25, 0, 0, 0]

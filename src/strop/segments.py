@@ -42,3 +42,51 @@ def segment_mean(values: Tensor, mask: Tensor, sequence_ids: Tensor, num_sequenc
 def segment_count(mask: Tensor, sequence_ids: Tensor, num_sequences: int) -> Tensor:
     """How many masked tokens each sequence has: ``mask [N]`` bool → ``[S]`` int64."""
     return segment_sum(mask.to(torch.int64), sequence_ids, num_sequences)
+
+
+def segment_last(values: Tensor, mask: Tensor, sequence_ids: Tensor, num_sequences: int) -> Tensor:
+    """The value at each sequence's last masked token: ``[N]`` → ``[S]``; 0 where the mask is empty."""
+    return segment_sum(values * last_of_each(mask, sequence_ids), sequence_ids, num_sequences)
+
+
+def last_of_each(mask: Tensor, sequence_ids: Tensor) -> Tensor:
+    """True at the last masked token of every sequence that has one: ``mask`` bool [N] → ``[N]`` bool."""
+    tokens = mask.nonzero(as_tuple=True)[0]
+    owners = sequence_ids[tokens]
+    is_last = torch.ones_like(owners, dtype=torch.bool)
+    is_last[:-1] = owners[1:] != owners[:-1]
+    return torch.zeros_like(mask).index_fill(0, tokens[is_last], True)
+
+
+def following(values: Tensor, mask: Tensor, sequence_ids: Tensor) -> Tensor:
+    """At every masked token the value of the next masked token of its sequence, 0 at the last one: ``[N]`` → ``[N]``.
+
+    Tokens in between that are masked out (a tool's answer) are stepped over. 0 outside the mask.
+    """
+    tokens = mask.nonzero(as_tuple=True)[0]
+    owners, known = sequence_ids[tokens], values[tokens]
+    behind = torch.zeros_like(known)
+    behind[:-1] = torch.where(owners[1:] == owners[:-1], known[1:], 0)
+    return scatter(behind, tokens, values.shape[0])
+
+
+def reverse_scan(values: Tensor, decay: float, mask: Tensor, sequence_ids: Tensor, num_sequences: int) -> Tensor:
+    """y_t = x_t + ``decay`` · y_next over the masked tokens of each sequence, from its end: ``[N]`` → ``[N]``.
+
+    Tokens that are masked out are stepped over: neither do they add, nor do they decay. 0 outside the mask.
+    """
+    tokens = mask.nonzero(as_tuple=True)[0]
+    owners = sequence_ids[tokens]
+    counts = segment_count(mask, sequence_ids, num_sequences)
+    ends = torch.cumsum(counts, 0)
+    from_end = ends[owners] - 1 - torch.arange(len(tokens), device=tokens.device)
+    longest = int(counts.max()) if num_sequences else 0
+    rows = values.new_zeros(longest, num_sequences)
+    rows[from_end, owners] = values[tokens]
+    carried = values.new_zeros(num_sequences)
+    scanned = []
+    for row in rows:
+        carried = row + decay * carried
+        scanned.append(carried)
+    found = torch.stack(scanned)[from_end, owners] if scanned else values[tokens]
+    return scatter(found, tokens, values.shape[0])

@@ -208,7 +208,8 @@ class Batch:
     names: tuple[str, ...]
     """[S] the row ids."""
     streams: Mapping[str, Tensor] = field(default_factory=dict)
-    """[N] float32 each, aligned to the token they describe: advantages, sampler_logprobs, ref_logprobs, weights ..."""
+    """[N] float32 each, aligned to the token they describe: advantages, sampler_logprobs, ref_logprobs, weights ...;
+    [N, K] for what has K numbers a token, such as a teacher's most likely ones."""
     facts: Mapping[str, Tensor] = field(default_factory=dict)
     """[S] each: group_ids (int64), rewards, preferred, is_truncated ..."""
     cursor: Cursor = field(default_factory=dict)
@@ -235,6 +236,12 @@ class Outputs:
     """[N] float32, log-probability of the token given what stands before it in its sequence."""
     entropy: Tensor | None = None
     """[N] float32, of the distribution that the token was drawn from."""
+    values: Tensor | None = None
+    """[N] float32, a critic's estimate of the return from here on, *before* the token is chosen."""
+    scores: Tensor | None = None
+    """[N] float32, a scalar head's reading *after* the token: a reward at the last one, a step's logit at its end."""
+    logits: Tensor | None = None
+    """[M, V] float32, undivided by the temperature, one row a trained token in flat order: M = loss_mask.sum()."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from random_batches import descend, random_rows, row
-from strop.objectives import CrossEntropy
+from strop.errors import RecipeError
+from strop.objectives import CrossEntropy, dft
 
 
-@pytest.mark.capability("SF-01")
+@pytest.mark.capability("SF-01", "A1-1")
 def test_two_tokens_of_probability_point_8_and_point_4_cost_1_13943_nats_together() -> None:
     result = descend(CrossEntropy(), [row([math.log(0.8), math.log(0.4)])])
     assert 2 * result.value == pytest.approx(1.13943, abs=5e-6)
@@ -69,3 +70,27 @@ def test_the_value_equals_a_loop_over_the_tokens() -> None:
         if trained
     ]
     assert descend(CrossEntropy(), rows).value == pytest.approx(sum(terms) / len(terms), rel=1e-6)
+
+
+def test_dynamic_fine_tuning_scales_each_token_by_its_detached_probability() -> None:
+    result = descend(dft(), [row([math.log(0.8), math.log(0.4)])])
+    # -0.8 ln 0.8 - 0.4 ln 0.4 over two tokens; the gradient of -sg(p) log p is -p.
+    assert result.value == pytest.approx(-(0.8 * math.log(0.8) + 0.4 * math.log(0.4)) / 2)
+    assert result.gradient.tolist() == pytest.approx([0.0, -0.4, -0.2])
+    assert result.metrics["nll"] == pytest.approx(-(math.log(0.8) + math.log(0.4)) / 2)
+
+
+def test_dynamic_fine_tuning_and_weights_multiply() -> None:
+    result = descend(dft(), [row([math.log(0.5), math.log(0.5)], weights=[2.0, 0.0])])
+    assert result.gradient.tolist() == pytest.approx([0.0, -0.5, 0.0])
+
+
+def test_a_span_weight_holds_for_its_tokens_only() -> None:
+    result = descend(CrossEntropy(), [row([-1.0, -1.0, -1.0, -1.0], weights=[1.0, 3.0, 3.0, 1.0])])
+    assert result.value == pytest.approx(8 / 4)
+    assert result.gradient.tolist() == pytest.approx([0.0, -0.25, -0.75, -0.75, -0.25])
+
+
+def test_an_unknown_token_scale_is_refused() -> None:
+    with pytest.raises(RecipeError, match="token_scale"):
+        CrossEntropy(token_scale="square")  # type: ignore[arg-type]

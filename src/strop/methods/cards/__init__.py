@@ -12,8 +12,10 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-CARDS = ("sft", "dpo", "grpo", "dr_grpo")
-"""The names of all cards, in the order of a usual run."""
+CARDS = tuple(
+    sorted(entry.name.removesuffix(".toml") for entry in files(__name__).iterdir() if entry.name.endswith(".toml"))
+)
+"""The names of all cards."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +36,12 @@ class Card:
     """How to find out why."""
     objective: str
     """The file of the formula, from the repository's root."""
-    method: str
-    """The file of the stream, from the repository's root."""
     tests: tuple[str, ...]
     """The files that test the formula, from the repository's root."""
+    credit: str = ""
+    """The file that makes its advantages or targets, from the repository's root; empty if it needs none."""
+    method: str = ""
+    """The file of the stream, from the repository's root; empty while no stream of its own ships."""
 
 
 def load_card(name: str) -> Card:
@@ -81,7 +85,10 @@ def card_text(name: str) -> str:
             "## Where it is",
             "",
             f"- objective: `{card.objective}`",
-            f"- stream: `{card.method}`",
+            *([f"- credit: `{card.credit}`"] if card.credit else []),
+            f"- stream: `{card.method}`"
+            if card.method
+            else "- stream: none of its own yet; hand the objective to `train` with yours",
             *(f"- test: `{test}`" for test in card.tests),
         ]
     )
@@ -96,6 +103,9 @@ def _bullet(text: str) -> str:
 
 
 def write_pages(folder: Path) -> None:
-    """Write every card as ``folder/NAME.md``."""
+    """Write every card as ``folder/NAME.md``, and ``folder/README.md`` that lists them."""
+    lines = ["# Methods", "", "One card each, as `strop explain NAME` prints it.", ""]
     for name in CARDS:
         (folder / f"{name}.md").write_text(card_text(name) + "\n", encoding="utf-8")
+        lines.append(f"- [`{name}`]({name}.md): {load_card(name).title}")
+    (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
