@@ -6,47 +6,19 @@ TRL's trainers take about ten seconds to import, hence `slow`. Their loss method
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from random_batches import Descent, descend, random_rows
-from strop.objectives import DPO, PolicyGradient, dr_grpo, grpo
+from strop.objectives import PolicyGradient, dr_grpo, grpo
 from strop.types import Sample
+from trl_stand_in import padded, stand_in, unpadded
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-
-
-def padded(rows: list[Sample], key: str, fill: float = 0.0) -> Tensor:
-    """A stream, or the mask, as TRL lays it out: one row a sequence, padded on the right."""
-    values = [sample.loss_mask if key == "loss_mask" else sample.streams[key] for sample in rows]
-    width = max(len(row) for row in values)
-    return torch.tensor([[*map(float, row), *[fill] * (width - len(row))] for row in values])
-
-
-def unpadded(gradient: Tensor, rows: list[Sample]) -> Tensor:
-    return torch.cat([row[: len(sample.token_ids)] for row, sample in zip(gradient, rows, strict=True)])
-
-
-def stand_in(**settings: Any) -> SimpleNamespace:
-    accelerator = SimpleNamespace(
-        gather=lambda x: x, gather_for_metrics=lambda x: x, reduce=lambda x, reduction: x, num_processes=1, device="cpu"
-    )
-    return SimpleNamespace(
-        accelerator=accelerator,
-        model=SimpleNamespace(training=True),
-        current_gradient_accumulation_steps=1,
-        aux_loss_enabled=False,
-        _metrics={"train": defaultdict(list)},
-        _total_train_tokens=0,
-        _tp_size=1,
-        **settings,
-    )
 
 
 def trl_grpo(rows: list[Sample], *, on_policy: bool = False, **settings: Any) -> tuple[Descent, dict[str, float]]:
@@ -120,48 +92,3 @@ def test_the_first_update_without_old_logprobs_equals_trls() -> None:
     ours = descend(grpo(), without)
     assert ours.value == pytest.approx(theirs.value, rel=1e-5)
     torch.testing.assert_close(ours.gradient.float(), theirs.gradient, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_dpo_equals_trls(seed: int) -> None:
-    from trl.trainer.dpo_trainer import DPOTrainer
-
-    rows = random_rows(seed, num_groups=4)
-    chosen_then_rejected = rows[0::2] + rows[1::2]
-    mask = padded(chosen_then_rejected, "loss_mask")
-    logprobs = padded(chosen_then_rejected, "logprobs").requires_grad_()
-    ref = (padded(chosen_then_rejected, "ref_logprobs") * mask).sum(1)
-    outputs = SimpleNamespace(
-        log_probs=(logprobs * mask)[:, 1:],
-        entropy=torch.zeros_like(mask)[:, 1:],
-        mean_logits=torch.zeros_like(mask)[:, 1:],
-        is_top1=torch.zeros_like(mask, dtype=torch.bool)[:, 1:],
-    )
-    trainer = stand_in(
-        ld_alpha=None,
-        precompute_ref_logps=True,
-        f_divergence_type="reverse_kl",
-        loss_types=["sigmoid"],
-        loss_weights=[1.0],
-        beta=0.3,
-        use_weighting=False,
-    )
-    inputs = {
-        "input_ids": torch.zeros_like(mask, dtype=torch.int64),
-        "attention_mask": torch.ones_like(mask),
-        "completion_mask": mask,
-        "ref_chosen_logps": ref[:4],
-        "ref_rejected_logps": ref[4:],
-    }
-    loss = DPOTrainer._compute_loss(trainer, lambda **_: outputs, inputs, return_outputs=False)
-    (gradient,) = torch.autograd.grad(loss, logprobs)
-    ours = descend(DPO(beta=0.3), rows)
-    assert ours.value == pytest.approx(loss.item(), rel=1e-5)
-    mine = torch.cat([ours.gradients[sample.name] for sample in chosen_then_rejected])
-    torch.testing.assert_close(mine.float(), unpadded(gradient, chosen_then_rejected), rtol=1e-4, atol=1e-6)
-    metrics = {name: values[0] for name, values in trainer._metrics["train"].items()}
-    assert ours.metrics["rewards_chosen"] == pytest.approx(metrics["rewards/chosen"], rel=1e-4)
-    assert ours.metrics["rewards_rejected"] == pytest.approx(metrics["rewards/rejected"], rel=1e-4)
-    assert ours.metrics["accuracy"] == pytest.approx(metrics["rewards/accuracies"])
-    assert 0.3 * ours.metrics["margin"] == pytest.approx(metrics["rewards/margins"], rel=1e-4)
-    assert ours.metrics["logps_chosen"] == pytest.approx(metrics["logps/chosen"], rel=1e-5)
