@@ -87,7 +87,7 @@ def test_untrained_tokens_around_the_trained_ones_change_nothing(objective: Obje
 
 
 def pad(sample: Sample, width: int) -> Sample:
-    """``width`` tokens of prompt before and as many of padding behind, masked out, full of the first token's garbage."""
+    """``width`` tokens of prompt before and of padding behind, masked out, full of the first token's garbage."""
     return replace(
         sample,
         token_ids=(7,) * width + sample.token_ids + (0,) * width,
