@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo install test test-slow check lint types capabilities bench clean
+.PHONY: help demo install test test-slow check lint types capabilities mutate bench clean
 
 help:
 	@echo "make demo          base -> SFT -> DPO -> GRPO -> evaluate -> gate -> release, on this machine"
 	@echo "make test          every quick test        make test-slow     the slow ones"
 	@echo "make check         style, types, layers, tests"
 	@echo "make capabilities  which test proves which capability"
+	@echo "make mutate        break the mathematics mechanically and see that the tests notice"
 	@echo "make bench         side-by-side measurements"
 	@echo "TORCH=... and TORCH_ARGS=... choose the torch build: make demo TORCH_ARGS='--index-url URL'"
 
@@ -52,6 +53,9 @@ check: lint types test
 
 capabilities: $(VENV)/dev.installed
 	@$(BIN)/python tests/capabilities.py
+
+mutate: $(VENV)/dev.installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation.py
 
 bench: $(VENV)/dev.installed
 	$(BIN)/python benchmarks/run.py

@@ -124,3 +124,29 @@ def test_a_reverse_scan_is_differentiable() -> None:
     reverse_scan(values, 0.5, MASK, OWNERS, 3)[1].backward()
     assert values.grad is not None
     assert values.grad.tolist() == [0, 1.0, 0, 0.5, 0.25, 0, 0, 0]
+
+
+@thorough
+@given(rows=sequences, decay=st.floats(-2, 2))
+def test_scans_equal_a_loop_over_the_masked_tokens_of_each_sequence(
+    rows: list[list[tuple[float, bool]]], decay: float
+) -> None:
+    values, mask, owners = lay_out(rows)
+    scanned, behind, last, at_last = [], [], [], []
+    for row in rows:
+        kept = [value for value, masked in row if masked]
+        sums, carry = [], 0.0
+        for value in reversed(kept):
+            carry = value + decay * carry
+            sums.insert(0, carry)
+        numbers = iter(range(len(kept)))
+        for _, masked in row:
+            i = next(numbers) if masked else -1
+            scanned.append(sums[i] if masked else 0.0)
+            behind.append(kept[i + 1] if masked and i + 1 < len(kept) else 0.0)
+            last.append(masked and i + 1 == len(kept))
+        at_last.append(kept[-1] if kept else 0.0)
+    assert reverse_scan(values, decay, mask, owners, len(rows)).tolist() == pytest.approx(scanned)
+    assert following(values, mask, owners).tolist() == behind
+    assert last_of_each(mask, owners).tolist() == last
+    assert segment_last(values, mask, owners, len(rows)).tolist() == at_last

@@ -80,8 +80,7 @@ def reverse_scan(values: Tensor, decay: float, mask: Tensor, sequence_ids: Tenso
     counts = segment_count(mask, sequence_ids, num_sequences)
     ends = torch.cumsum(counts, 0)
     from_end = ends[owners] - 1 - torch.arange(len(tokens), device=tokens.device)
-    longest = int(counts.max()) if num_sequences else 0
-    rows = values.new_zeros(longest, num_sequences)
+    rows = values.new_zeros(int(counts.max()), num_sequences)
     rows[from_end, owners] = values[tokens]
     carried = values.new_zeros(num_sequences)
     scanned = []
