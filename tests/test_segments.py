@@ -32,6 +32,7 @@ def lay_out(rows: list[list[tuple[float, bool]]]) -> tuple[torch.Tensor, torch.T
     return values, mask, torch.tensor([i for i, row in enumerate(rows) for _ in row])
 
 
+@pytest.mark.capability("AB-shift-by-one")
 def test_a_token_is_predicted_from_the_position_before_it_in_its_own_sequence() -> None:
     mask = torch.tensor([False, True, True, False, False, True])
     position_ids = torch.tensor([0, 1, 2, 0, 1, 2])

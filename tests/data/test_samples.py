@@ -30,6 +30,7 @@ def trained_text(sample: Sample) -> str:
 # ------------------------------------------------------------------------------------------------- what is trained
 
 
+@pytest.mark.capability("A1-10")
 @pytest.mark.capability("SF-10")
 def test_ten_tokens_with_a_prompt_of_six_supervise_exactly_four() -> None:
     sample = conversation_sample(tiny_template(), talk("ABC", "xyz"), max_length=64)
@@ -60,6 +61,7 @@ def test_no_token_of_user_system_or_header_is_trained(row: Conversation) -> None
     assert list(sample.loss_mask) == masked_by_hand(list(sample.token_ids))
 
 
+@pytest.mark.capability("AB-EOS-trained")
 @pytest.mark.capability("SF-16")
 @steady
 @given(conversations)
@@ -70,6 +72,7 @@ def test_the_number_of_supervised_tokens_is_that_of_the_answers_and_their_ends(r
     assert sum(sample.loss_mask) == sum(len(plain.encode(answer).ids) + 1 for answer in answers)
 
 
+@pytest.mark.capability("AB-tool-tokens-masked")
 @pytest.mark.capability("SF-08")
 def test_a_tool_trajectory_trains_call_and_answer_but_not_the_raw_result() -> None:
     row = Conversation(
@@ -117,6 +120,7 @@ def test_only_the_json_blocks_of_an_answer_are_trained(answer: str, blocks: str)
     assert trained_text(sample).replace(" ", "") == blocks.replace(" ", "")
 
 
+@pytest.mark.capability("AB-mask-all-error")
 @pytest.mark.parametrize("train", [False, None])
 def test_a_row_that_trains_nothing_is_refused_by_name(train: bool | None) -> None:
     row = talk("a", "b")
@@ -296,6 +300,7 @@ def test_a_pair_drops_the_oldest_exchanges_of_both() -> None:
 # --------------------------------------------------------------------------------------------------------- documents
 
 
+@pytest.mark.capability("AB-EOS-trained")
 @pytest.mark.capability("CP-06")
 @steady
 @given(st.lists(words, min_size=1, max_size=5), st.integers(2, 30))

@@ -46,6 +46,7 @@ def test_a_threshold_holds_on_the_value_or_on_the_bound(
     assert (decision.outcome, decision.exit_code) == (outcome, code)
 
 
+@pytest.mark.capability("AB-gate-slices")
 @pytest.mark.capability("EV-41")
 def test_a_slice_has_its_own_floor() -> None:
     values, kinds = ones(115, 120), ["tool"] * 90 + ["refusal"] * 30

@@ -45,6 +45,7 @@ def advantages_of(batch_scores: Sequence[float | Verdict], scale: Literal["std"]
     return batch.streams["advantages"][ends].tolist()
 
 
+@pytest.mark.capability("A1-7")
 @pytest.mark.capability("RL-09")
 def test_advantages_without_scale_are_the_documents() -> None:
     assert advantages_of([1, 0, 0, 0], None) == pytest.approx([0.75, -0.25, -0.25, -0.25])

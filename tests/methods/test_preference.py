@@ -39,6 +39,7 @@ def make_preferences(number: int) -> list[Preference]:
     ]
 
 
+@pytest.mark.capability("AB-ref-equals-policy-at-step-0", "AB-DPO-ln2")
 @pytest.mark.capability("PR-08")
 @pytest.mark.parametrize("lora", [None, LoRA(rank=4)], ids=["full", "lora"])
 def test_the_first_loss_is_ln_2_and_the_margin_grows(chat_folder: Path, lora: LoRA | None) -> None:
@@ -52,6 +53,7 @@ def test_the_first_loss_is_ln_2_and_the_margin_grows(chat_folder: Path, lora: Lo
     assert steps[-1].loss < steps[0].loss
 
 
+@pytest.mark.capability("AB-ref-unchanged")
 def test_after_an_earlier_stage_the_reference_includes_its_adapter(chat_folder: Path) -> None:
     policy = load(chat_folder, LoRA(rank=4))
     shift(policy)  # as an earlier stage would: the adapter is no longer the identity
@@ -107,6 +109,7 @@ def test_other_pairs_under_the_same_policy_are_computed_again(chat_folder: Path,
     assert_same_batch(take_batches(stored, policy, 1)[0], take_batches(fresh, policy, 1)[0])
 
 
+@pytest.mark.capability("AB-ref-unchanged")
 def test_a_trained_policy_is_not_taken_for_the_reference(chat_folder: Path, tmp_path: Path) -> None:
     policy = load(chat_folder)
     stream, _ = dpo(policy, make_preferences(5), batch_size=2, cache=tmp_path)

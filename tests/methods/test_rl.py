@@ -77,6 +77,7 @@ def test_the_gap_shows_a_sampler_whose_weights_are_stale(chat_folder: Path) -> N
     assert logprob_gap(policy, batch, 1.0) > 0.01
 
 
+@pytest.mark.capability("AB-temperature-in-logp")
 def test_the_temperature_of_the_rollouts_is_that_of_the_objective(chat_folder: Path) -> None:
     policy = load(chat_folder)
     stream, objective = grpo(policy, make_tasks(4), LowTokens(), temperature=0.6, **SMALL)

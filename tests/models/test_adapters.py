@@ -35,6 +35,7 @@ def trained(lora: LoRA, family: str = "llama") -> Any:
     return policy
 
 
+@pytest.mark.capability("AB-LoRA-identity")
 @pytest.mark.capability("PE-01")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_fresh_adapter_leaves_every_bit_of_the_output(family: str) -> None:
@@ -44,6 +45,7 @@ def test_a_fresh_adapter_leaves_every_bit_of_the_output(family: str) -> None:
     assert torch.equal(adapted, base)
 
 
+@pytest.mark.capability("AB-LoRA-merge")
 @pytest.mark.capability("PE-01")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_training_moves_the_adapter_only_and_merging_gives_the_same_logits(family: str) -> None:
@@ -69,6 +71,7 @@ def test_gradients_reach_the_adapter_and_nothing_else() -> None:
         assert parameter.requires_grad == (name in policy.trainable())
 
 
+@pytest.mark.capability("A1-2")
 @pytest.mark.capability("PE-02")
 @pytest.mark.parametrize(("rank", "expected"), [(16, 131_072), (8, 65_536)])
 def test_one_square_matrix_of_4096_gets_rank_times_both_sides(rank: int, expected: int) -> None:

@@ -60,6 +60,7 @@ def by_row(values: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
     return {name: values[batch.sequence_ids == row] for row, name in enumerate(batch.names)}
 
 
+@pytest.mark.capability("AB-packed-equals-unpacked", "AB-shift-by-one", "AB-padding-invariance")
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_every_family_equals_each_sequence_run_alone(families: dict[str, Any], family: str) -> None:
@@ -79,6 +80,7 @@ def test_the_weights_are_sharp_enough_to_show_a_wrong_window_or_scale(families: 
     assert logprobs.std() > 0.5  # a default initialisation stays near -log(vocabulary) everywhere
 
 
+@pytest.mark.capability("AB-temperature-in-logp")
 @torch.no_grad()
 def test_temperature_divides_the_logits(families: dict[str, Any]) -> None:
     model, samples = families["llama"], samples_of([12, 7])
@@ -117,6 +119,7 @@ def loss_and_gradients(model: Any, batches: list[Batch], max_padded_tokens: int)
     return total, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
+@pytest.mark.capability("AB-packed-equals-unpacked", "AB-micro-batch-invariance")
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_packing_padding_order_and_micro_batches_change_neither_loss_nor_gradients(

@@ -43,6 +43,7 @@ def assert_same(one: Descent, other: Descent) -> None:
             torch.testing.assert_close(by_row[name], other.by_output[output][name], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.capability("AB-micro-batch-invariance", "AB-per-step-normaliser")
 @every_objective
 @thorough
 @given(seed=seeds, num_groups=st.integers(1, 4), max_tokens=st.integers(1, 60))
@@ -71,6 +72,7 @@ def test_the_order_within_a_group_changes_nothing(objective: Objective, seed: in
     assert_same(descend(objective, rows), descend(objective, [rows[1], rows[0], rows[3], rows[2]]))
 
 
+@pytest.mark.capability("AB-padding-invariance")
 @every_objective
 @thorough
 @given(seed=seeds, width=st.integers(1, 5))
@@ -118,6 +120,7 @@ def test_masking_a_row_equals_removing_it(name: str, seed: int) -> None:
     assert_same(descend(OBJECTIVES[name], rows[1:]), descend(OBJECTIVES[name], [masked_out(rows[0]), *rows[1:]]))
 
 
+@pytest.mark.capability("AB-tool-tokens-masked", "AB-detached-advantages", "AB-detached-weights")
 @every_objective
 @thorough
 @given(seed=seeds)

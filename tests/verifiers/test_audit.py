@@ -49,6 +49,7 @@ def test_cases_from_answers_accept_the_own_one_and_reject_another_and_nothing() 
     assert found.require() is found
 
 
+@pytest.mark.capability("AB-verifier-FPR-audit")
 def test_wrong_answers_accepted_are_counted_with_a_wilson_interval() -> None:
     found = audit(Judge(passes), answer_cases(TASKS))
     assert (found.false_accept, found.false_reject) == (1.0, 0.0)
