@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -195,3 +196,11 @@ def test_dr_grpo_is_grpo_without_scale_and_with_a_constant_length(chat_folder: P
     assert objective == plain
     assert (objective.aggregate, objective.constant_length) == ("constant", 6)
     assert_same_batch(take_batches(stream, policy, 1)[0], take_batches(same, policy, 1)[0])
+
+
+@pytest.mark.capability("AB-truncated-sampling-guard")
+@pytest.mark.parametrize("truncation", [{"top_p": 0.9}, {"top_k": 20}])
+def test_truncated_sampling_is_refused(chat_folder: Path, truncation: dict[str, Any]) -> None:
+    stream, _ = grpo(load(chat_folder), make_tasks(3), LowTokens(), **SMALL)
+    with pytest.raises(RecipeError, match="truncated"):
+        replace(stream, params=replace(stream.params, **truncation))

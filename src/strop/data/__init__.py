@@ -1,6 +1,7 @@
 """Rows in: readers, shapes, samples with loss masks, packing, order, and the pre-flight that training must pass."""
 
 from strop.data.findings import Preflight, Share
+from strop.data.fragmentation import fragmented_terms
 from strop.data.ledger import LedgerEntry, write_ledger
 from strop.data.order import batches_from, epoch_order, steps_per_epoch
 from strop.data.packing import efficiency, pack, pieces
@@ -30,6 +31,7 @@ __all__ = [
     "document_samples",
     "efficiency",
     "epoch_order",
+    "fragmented_terms",
     "pack",
     "packing_lines",
     "pieces",

@@ -154,6 +154,14 @@ class GroupRollouts:
     scale: Literal["std"] | None
     audit: str
 
+    def __post_init__(self) -> None:
+        if self.params.top_p != 1.0 or self.params.top_k != 0:
+            raise RecipeError(
+                f"rollouts are truncated: top_p = {self.params.top_p}, top_k = {self.params.top_k}",
+                why="the trainer's log-probabilities are of the whole vocabulary, so every ratio would be off",
+                do="sample with top_p = 1 and top_k = 0; lower the temperature instead",
+            )
+
     def __call__(self, policy: Policy, start: Cursor | None = None) -> Iterator[Batch]:
         """The batches that follow ``start``. Raises: MismatchError, VerifierError when a whole step is ungraded."""
         identity = self._identity()
