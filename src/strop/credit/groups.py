@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from strop.errors import RecipeError
 
-Scale = Literal["std"]
+Scale = Literal["std", "population_std"]
 Baseline = Literal["mean", "leave_one_out"]
+SCALES: Mapping[Scale, int] = {"std": 1, "population_std": 0}
+"""What is taken off G in the variance's denominator: Bessel's correction, or nothing."""
 MIN_SPREAD = 1e-6
 """Rewards of a group closer than this are equal: their differences are rounding, not signal."""
 STD_OFFSET = 1e-6
@@ -27,15 +30,18 @@ def group_advantages(
     """How much better each sample did than its group, ``[S]``, detached.
 
     mean: A_i = r_i - mean(r);  leave_one_out: A_i = r_i - mean_{j≠i}(r_j) = G/(G-1) (r_i - mean(r));
-    scale "std": A_i / (std(r) + 1e-6), the standard deviation with Bessel's correction (G - 1).
+    scale: A_i / (std(r) + 1e-6), "std" with Bessel's correction (G - 1), as the frameworks compute it,
+    "population_std" with G; the two differ by sqrt(G/(G - 1)), 41 % in a pair.
 
     *Source*: GRPO (arXiv:2402.03300), section 4.1.2; without scale Dr. GRPO (arXiv:2503.20783); leave-one-out RLOO
     (arXiv:2402.14740).
     Shapes: ``rewards``, ``group_ids`` (any integers, any order), ``is_graded`` bool (None: all), all ``[S]``.
     Limits: a group whose graded rewards lie within 1e-6, or with fewer than two graded samples, gets exactly 0. An
     ungraded sample is left out of mean and deviation and gets exactly 0; its reward may be anything, NaN included.
-    Raises: RecipeError for a group of one sample: it has nothing to be compared with.
+    Raises: RecipeError for a group of one sample: it has nothing to be compared with; and for unknown names.
     """
+    _require_known("scale", scale, (None, *SCALES))
+    _require_known("baseline", baseline, get_args(Baseline))
     members, index, num_groups = _members(rewards, group_ids, is_graded)
     known = torch.where(members, rewards.detach(), 0.0)
     assert bool(known.isfinite().all()), "a graded reward is not finite"
@@ -45,21 +51,32 @@ def group_advantages(
     advantages = deviations
     if baseline == "leave_one_out":
         advantages = deviations * counts / (counts - 1).clamp(min=1)
-    if scale == "std":
-        variances = _sum(deviations.square(), index, num_groups)[index] / (counts - 1).clamp(min=1)
+    if scale is not None:
+        variances = _sum(deviations.square(), index, num_groups)[index] / (counts - SCALES[scale]).clamp(min=1)
         advantages = advantages / (variances.sqrt() + STD_OFFSET)
     informative = is_informative(rewards, group_ids, is_graded=is_graded)
     return torch.where(informative & members, advantages, 0.0)
 
 
 def is_informative(rewards: Tensor, group_ids: Tensor, *, is_graded: Tensor | None = None) -> Tensor:
-    """Whether each sample's group has graded rewards at least 1e-6 apart, ``[S]`` bool: the others teach nothing."""
+    """Whether each sample's group has graded rewards at least 1e-6 apart, ``[S]`` bool: the others teach nothing.
+
+    With accuracies (1 passed, 0 failed) this is DAPO's dynamic sampling, 0 < passed < G, of probability
+    1 - p^G - (1 - p)^G. Give it accuracies, not shaped rewards: a length penalty lets a group that is all right differ.
+
+    *Source*: DAPO (arXiv:2503.14476), section 3.2.
+    """
     members, index, num_groups = _members(rewards, group_ids, is_graded)
     low = torch.where(members, rewards, torch.inf)
     high = torch.where(members, rewards, -torch.inf)
     lowest = rewards.new_full((num_groups,), torch.inf).scatter_reduce(0, index, low, "amin")
     highest = rewards.new_full((num_groups,), -torch.inf).scatter_reduce(0, index, high, "amax")
     return (highest - lowest >= MIN_SPREAD)[index]
+
+
+def _require_known(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
+    if value not in choices:
+        raise RecipeError(f"group advantages: {name} is {value!r}", do=f"choose one of {', '.join(map(repr, choices))}")
 
 
 def _members(rewards: Tensor, group_ids: Tensor, is_graded: Tensor | None) -> tuple[Tensor, Tensor, int]:
