@@ -94,6 +94,21 @@ class Task:
 # ---------------------------------------------------------------------------------------- sampling, verdicts, decisions
 
 
+ConstraintKind = Literal["json_schema", "regex", "choice", "lark", "tool_calls"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraint:
+    """A language that a completion's text must be in; ``strop.constraints`` compiles it for a vocabulary."""
+
+    kind: ConstraintKind
+    value: Any
+    """json_schema: the schema; regex: the pattern; choice: the texts; lark: the grammar; tool_calls: the tools' JSON
+    descriptions, of which one call or more must be made in the model's own template format."""
+    strict: bool = True
+    """Refuse what cannot be enforced exactly token by token; otherwise it is checked afterwards, and told."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
     """How completions are drawn. ``temperature == 0`` is greedy."""
@@ -104,6 +119,21 @@ class SamplingParams:
     top_k: int = 0
     """Keep only the k most likely tokens; 0 keeps all."""
     seed: int = 0
+    min_p: float = 0.0
+    """Keep only tokens at least this share as likely as the most likely one; 0 keeps all."""
+    repetition_penalty: float = 1.0
+    """Divides positive and multiplies negative logits of tokens that stand in the prompt or completion; 1 is none."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Token id → what is added to its logit."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the completion; they are cut from ``text``, their tokens stay in ``token_ids``."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end it beside the template's own."""
+    constraint: Constraint | None = None
+    full_logprobs: bool = False
+    """Also report each token's log-probability under the model at temperature 1, before penalties, masks and cuts."""
+    deadline_s: float | None = None
+    """Seconds after which a request ends with what it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +146,12 @@ class Completion:
     """Of the distribution that was really sampled from (after temperature and truncation), in nats."""
     text: str
     """Decoded without the stop token; control tokens such as ``<tool_call>`` are kept as text."""
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "cancelled", "deadline"]
+    """Only ``stop`` is a whole answer; everything else was cut."""
+    full_logprobs: tuple[float, ...] | None = None
+    """Under the model at temperature 1, untouched; None unless asked for."""
+    log_allowed_mass: float | None = None
+    """Σ_t log of the probability that the constraint left to its allowed tokens, in nats; None without a constraint."""
 
 
 VerdictState = Literal["graded", "unparsable", "timeout", "error", "infrastructure"]

@@ -49,7 +49,7 @@ def sample(
     ids = sampler.policy.template.prompt_ids([*opening, Message(role="user", content=text)], tools)
     params = SamplingParams(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     for completion in sampler.sample([ids] * num, params, seeds=[row_seed(seed, index) for index in range(num)]):
-        cut = " …[cut off]" if completion.finish_reason == "length" else ""
+        cut = " …[cut off]" if completion.finish_reason != "stop" else ""
         console.say(completion.text + cut)
 
 

@@ -182,7 +182,7 @@ class SuiteResult:
             "mean_tokens": mean([sample.num_tokens for sample in samples]),
             "mean_calls": mean([sample.text.count("<tool_call>") for sample in samples]),
             "cost_per_request": mean(costs) if len(costs) == len(samples) else None,
-            "truncated_share": ratio(sum(s.finish_reason == "length" for s in samples), len(samples)),
+            "truncated_share": ratio(sum(s.finish_reason != "stop" for s in samples), len(samples)),
             "ungraded_share": ratio(self.num_ungraded, len(samples)),
         }
 

@@ -183,7 +183,7 @@ class ToolCallAnswer:
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         expected = expected_calls(task)
-        if completion.finish_reason == "length":
+        if completion.finish_reason != "stop":
             return Verdict(score=0.0, passed=False, reasons=("truncated",))
         try:
             found = parse_calls(completion.text)

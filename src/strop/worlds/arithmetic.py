@@ -134,7 +134,7 @@ class ArithmeticWorld:
         return {
             "accuracy": float(verdict.passed) if verdict.is_graded else None,
             "worked": float("=" in completion.text),
-            "truncated": float(completion.finish_reason == "length"),
+            "truncated": float(completion.finish_reason != "stop"),
         }
 
     def reference_text(self, task: Task) -> str:
