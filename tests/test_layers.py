@@ -13,7 +13,7 @@ LAYERS = [
     {"files"},
     {"segments", "statistics", "report"},
     {"batches"},
-    {"objectives", "credit"},
+    {"objectives", "credit", "fused"},
     {"chat"},
     {"models"},
     {"constraints", "sandbox"},
