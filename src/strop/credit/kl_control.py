@@ -83,8 +83,8 @@ class AdaptiveKL:
 
     e = clip(KL / target - 1, ± 0.2);  β ← β (1 + e · n / horizon) with n samples since the last update.
 
-    *Source*: Ziegler et al. 2019 (arXiv:1909.08593), section 2.2; the horizon of 10,000 as in openai/lm-human-preferences
-    and verl b178a3c.
+    *Source*: Ziegler et al. 2019 (arXiv:1909.08593), section 2.2; the horizon of 10,000 as in
+    openai/lm-human-preferences and verl b178a3c.
     Raises: RecipeError unless ``beta`` (a factor moves it: from 0 it never leaves), ``target`` and ``horizon`` are
     positive and finite.
     """
