@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -31,6 +32,8 @@ def flat(groups: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.capability("RL-09")
+@pytest.mark.capability("A1-7")
+@pytest.mark.capability("A1-8")
 @pytest.mark.parametrize(
     ("rewards", "expected"),
     [([1.0, 0, 0, 0], [0.75, -0.25, -0.25, -0.25]), ([1.0, 0.6, 0.2, 0.0], [0.55, 0.15, -0.25, -0.45])],
@@ -42,10 +45,36 @@ def test_without_scale_the_advantage_is_the_distance_to_the_group_mean(
 
 
 @pytest.mark.capability("RL-10")
+@pytest.mark.capability("AB-std-convention")
 def test_the_standard_deviation_has_bessels_correction() -> None:
     # Two binary rewards: ± 0.7071 with G - 1, where the population's deviation would give ± 1.
     assert one_group([1.0, 0.0], scale="std") == pytest.approx([1 / math.sqrt(2), -1 / math.sqrt(2)], abs=1e-5)
     assert one_group([1.0, 0, 0, 0], scale="std") == pytest.approx([1.5, -0.5, -0.5, -0.5], abs=1e-5)
+
+
+@pytest.mark.capability("RL-10")
+@pytest.mark.capability("AB-std-convention")
+def test_the_populations_deviation_has_none() -> None:
+    assert one_group([1.0, 0.0], scale="population_std") == pytest.approx([1.0, -1.0], abs=1e-5)
+    expected = [3 / math.sqrt(3), -1 / math.sqrt(3), -1 / math.sqrt(3), -1 / math.sqrt(3)]
+    assert one_group([1.0, 0, 0, 0], scale="population_std") == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.capability("RL-10")
+@pytest.mark.capability("AB-std-convention")
+@thorough
+@given(groups=rewards_of_groups)
+def test_the_two_conventions_differ_by_the_root_of_g_over_g_minus_1(groups: Tensor) -> None:
+    rewards, ids = flat(groups.round(decimals=2))  # away from the two offsets of 1e-6
+    bessel = group_advantages(rewards, ids, scale="std")
+    population = group_advantages(rewards, ids, scale="population_std")
+    torch.testing.assert_close(population, bessel * math.sqrt(3 / 2), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings_", [{"scale": "var"}, {"scale": None, "baseline": "median"}])
+def test_unknown_names_are_refused_with_the_known_ones(settings_: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=r"'population_std'|'leave_one_out'"):
+        one_group([1.0, 0.0], **settings_)
 
 
 @pytest.mark.capability("RL-13")
@@ -82,13 +111,15 @@ def test_scaled_advantages_equal_numpys(groups: Tensor) -> None:
     np.testing.assert_allclose(group_advantages(rewards, ids, scale="std").numpy(), expected.ravel(), atol=1e-9)
 
 
-@pytest.mark.parametrize("scale", [None, "std"])
+@pytest.mark.capability("AB-zero-variance-group")
+@pytest.mark.parametrize("scale", [None, "std", "population_std"])
 @pytest.mark.parametrize("baseline", ["mean", "leave_one_out"])
 def test_equal_rewards_give_exactly_zero_even_with_rounding_noise(scale: Any, baseline: Any) -> None:
     noisy = [0.7, 0.7 + 1e-7, 0.7 - 1e-7]
     assert one_group(noisy, scale=scale, baseline=baseline) == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.capability("AB-singleton-group")
 def test_a_group_of_one_is_refused_because_it_has_nothing_to_be_compared_with() -> None:
     with pytest.raises(RecipeError, match="single sample"):
         group_advantages(torch.ones(3), torch.tensor([4, 4, 9]), scale=None)
@@ -132,6 +163,7 @@ def test_doubling_the_rewards_doubles_the_plain_advantages_and_leaves_the_scaled
     torch.testing.assert_close(group_advantages(2 * rewards, ids, scale="std"), scaled, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.capability("AB-detached-advantages")
 def test_advantages_carry_no_gradient_to_the_rewards() -> None:
     rewards = torch.tensor([1.0, 0.0], requires_grad=True)
     assert not group_advantages(rewards, torch.zeros(2, dtype=torch.int64), scale="std").requires_grad
@@ -143,3 +175,15 @@ def test_only_groups_with_different_graded_rewards_are_informative() -> None:
     assert is_informative(rewards, ids).tolist() == [False, False, True, True, True, True]
     graded = torch.tensor([True, True, True, True, False, True])
     assert is_informative(rewards, ids, is_graded=graded).tolist() == [False, False, True, True, False, False]
+
+
+@pytest.mark.capability("RL-16")
+@pytest.mark.capability("AB-filter-on-acc")
+@pytest.mark.parametrize("pass_rate", [0.05, 0.5, 0.9])
+def test_a_group_passes_and_fails_with_the_probability_that_dynamic_sampling_keeps_it(pass_rate: float) -> None:
+    kept = 0.0
+    for group in itertools.product([0.0, 1.0], repeat=4):
+        probability = math.prod(pass_rate if passed else 1 - pass_rate for passed in group)
+        informative = is_informative(torch.tensor(group), torch.zeros(4, dtype=torch.int64))
+        kept += probability * informative[0].item()
+    assert kept == pytest.approx(1 - pass_rate**4 - (1 - pass_rate) ** 4)
