@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from strop.data import dataset_digest
 from strop.errors import RecipeError
 from strop.pipeline.cards import PhaseCard
 from strop.pipeline.recipe import SFTStage
-from strop.pipeline.sources import digest_rows
 from strop.pipeline.stages import ModelRef, StageJob, find_finished, stage_key
 from strop.pipeline.workspace import Workspace
 from strop.types import Conversation, Message
@@ -67,8 +67,8 @@ def test_names_and_paths_and_cadence_do_not(changed: dict[str, Any]) -> None:
 
 def test_rows_are_identified_by_content_not_by_where_they_were_read() -> None:
     row = Conversation(id="1", messages=(Message(role="user", content="a"),), source="a.jsonl:1")
-    assert digest_rows([row]) == digest_rows([replace(row, source="elsewhere.jsonl:9")])
-    assert digest_rows([row]) != digest_rows([replace(row, messages=(Message(role="user", content="b"),))])
+    assert dataset_digest([row]) == dataset_digest([replace(row, source="elsewhere.jsonl:9")])
+    assert dataset_digest([row]) != dataset_digest([replace(row, messages=(Message(role="user", content="b"),))])
 
 
 def test_a_folder_without_a_whole_record_is_not_finished(tmp_path: Path) -> None:

@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from strop.chat import ChatTemplate, Rendered
-from strop.chat.escape import Encoder
-from strop.chat.rendering import TemplateSource
 from strop.data.json_blocks import json_mask
 from strop.data.packing import pieces
 from strop.errors import RowError
@@ -263,12 +261,11 @@ def document_samples(
     keeps the first ``max_length`` tokens; a document that was cut has no EOS, because it does not end there. Documents
     without text give nothing. BOS comes first where the tokenizer adds one.
     """
-    encoder = Encoder(template.tokenizer, TemplateSource.of(template.tokenizer))
     samples = []
     for document in documents:
         if not document.text:
             continue
-        token_ids = _document_ids(encoder, template, document.text)
+        token_ids = _document_ids(template, document.text)
         cuts = pieces(len(token_ids), max_length)
         for number, (start, stop) in enumerate(cuts if mode == "split" else cuts[:1]):
             name = document.id if len(cuts) == 1 or mode == "truncate" else f"{document.id}/{number}"
@@ -277,11 +274,11 @@ def document_samples(
     return samples
 
 
-def _document_ids(encoder: Encoder, template: ChatTemplate, text: str) -> tuple[int, ...]:
-    tokenizer = encoder.tokenizer
+def _document_ids(template: ChatTemplate, text: str) -> tuple[int, ...]:
+    tokenizer = template.tokenizer
     eos = template.stop_token_ids[0] if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     begin = [tokenizer.bos_token_id] if tokenizer.bos_token_id in tokenizer("").input_ids[:1] else []
-    return (*begin, *encoder.encode(text, [(0, len(text))]).ids, eos)
+    return (*begin, *template.text_ids(text), eos)
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -59,7 +60,8 @@ def evaluate(
         "verifier": suite.verifier.digest,
         "suite": suite.digest,
     }
-    settings = {**asdict(params), "samples_per_task": samples_per_task}
+    # As they will be read back: tuples become lists and integer keys strings.
+    settings = json.loads(json.dumps({**asdict(params), "samples_per_task": samples_per_task}))
     paid = asdict(price) if price else None
     key = digest_json([digests, settings, paid, num_requests, _code_digest()])
     place = folder / key if folder is not None else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strop.batches import collate
-from strop.data import preference_samples, preflight
+from strop.data import preflight
 from strop.data.order import batches_from
 from strop.methods.reference import reference_logprobs
 from strop.methods.rows import first_step, samples_digest
@@ -41,8 +41,9 @@ def dpo(
     """
     objective = DPO(beta=beta, label_smoothing=label_smoothing)
     length = max_length or policy.max_length
-    preflight(preferences, policy.template, max_length=length, kind="dpo").require()
-    sides = [s for row in preferences for s in preference_samples(policy.template, row, max_length=length)]
+    checked = preflight(preferences, policy.template, max_length=length, kind="dpo")
+    checked.require()
+    sides = checked.samples
     logprobs = reference_logprobs(policy, sides, cache, progress)
     samples = [
         _with_reference(side, index, ref_logprobs)

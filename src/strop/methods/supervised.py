@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from strop.batches import collate
-from strop.data import conversation_sample, preflight
+from strop.data import preflight
 from strop.data.order import batches_from
 from strop.methods.rows import first_step, samples_digest
 from strop.objectives import CrossEntropy
@@ -33,8 +33,9 @@ def sft(
     cursor of other rows.
     """
     length = max_length or policy.max_length
-    preflight(conversations, policy.template, max_length=length, kind="sft", turns=turns).require()
-    samples = [conversation_sample(policy.template, row, max_length=length, turns=turns) for row in conversations]
+    checked = preflight(conversations, policy.template, max_length=length, kind="sft", turns=turns)
+    checked.require()
+    samples = checked.samples
     identity = {"rows": samples_digest(samples), "batch_size": batch_size, "seed": seed}
 
     def stream(policy: Policy, start: Cursor | None = None) -> Iterator[Batch]:

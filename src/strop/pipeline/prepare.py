@@ -11,7 +11,7 @@ from strop.digests import digest_folder, digest_json
 from strop.pipeline import builders
 from strop.pipeline.order import as_list, check_order, stage_names
 from strop.pipeline.recipe import AnyStage, OfflineTable, Recipe, RolloutTable, Source
-from strop.pipeline.sources import digest_rows, load_grader, read_rows, world_of
+from strop.pipeline.sources import load_grader, read_rows, world_of
 from strop.pipeline.stages import ModelRef, StageJob
 from strop.pipeline.workspace import Workspace
 from strop.types import Task, Verifier
@@ -67,6 +67,8 @@ def base_model(name: str, workspace: Workspace) -> tuple[ModelRef, ChatTemplate]
 
 
 def _job(recipe: Recipe, index: int, workspace: Workspace, limit: int | None) -> StageJob:
+    from strop.data import dataset_digest
+
     stage = recipe.stages[index]
     name = stage_names(recipe)[index]
     rows = _rows(stage, workspace, lowest(stage.limit, limit), recipe.seed)
@@ -81,12 +83,12 @@ def _job(recipe: Recipe, index: int, workspace: Workspace, limit: int | None) ->
         name=name,
         stage=stage,
         rows=rows,
-        data_digest=digest_rows(rows),
+        data_digest=dataset_digest(rows),
         num_steps=builders.num_steps(stage, len(rows)),
         seed=recipe.seed,
         recipe_digest=digest_json(recipe.model_dump(mode="json")),
         validation=held_out,
-        validation_digest=digest_rows(held_out) if held_out else "",
+        validation_digest=dataset_digest(held_out) if held_out else "",
         verifier=verifier,
         audit=audit,
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from strop.digests import digest_json
 from strop.errors import DataError, RecipeError
 from strop.pipeline.order import as_list
 from strop.pipeline.recipe import Source
@@ -101,21 +99,6 @@ def load_grader(name: str | None, tasks: Source, workspace: Workspace) -> Verifi
 
     file, colon, function = name.rpartition(":")
     return load_verifier(f"{workspace.path(file)}:{function}" if colon else name)
-
-
-def digest_rows(rows: Sequence[Row]) -> str:
-    """The identity of rows by content; where they were read from does not count."""
-    return digest_json([digest_json({**_plain(row), "source": ""}) for row in rows])
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def parse_columns(pairs: Sequence[str]) -> dict[str, str] | None:
