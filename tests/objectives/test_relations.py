@@ -11,10 +11,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from random_batches import Descent, descend, masked_out, random_rows
-from strop.objectives import DPO, CrossEntropy, PolicyGradient, dft, dr_grpo, grpo
+from strop.objectives import (
+    DPO,
+    CrossEntropy,
+    Divergence,
+    PolicyGradient,
+    dft,
+    dr_grpo,
+    gkd,
+    grpo,
+    knowledge_distillation,
+    minillm,
+)
 from strop.types import Objective, Sample
 
 OBJECTIVES: dict[str, Objective] = {
+    "divergence": Divergence(tau=2.0),
+    "reverse_divergence": Divergence(kind="reverse"),
+    "gkd": gkd(beta=0.3),
+    "knowledge_distillation": knowledge_distillation(),
+    "minillm": minillm(),
     "cross_entropy": CrossEntropy(),
     "dynamic_fine_tuning": dft(),
     "dpo": DPO(beta=0.3),
