@@ -15,13 +15,22 @@ from strop.objectives import (
     DPO,
     CrossEntropy,
     Divergence,
+    ImportanceCorrection,
     PolicyGradient,
+    ValueLoss,
+    cispo,
+    dapo,
     dft,
     dr_grpo,
     gkd,
     grpo,
+    gspo,
     knowledge_distillation,
+    luffy,
     minillm,
+    ppo,
+    reinforce,
+    rloo,
 )
 from strop.types import Objective, Sample
 
@@ -38,9 +47,21 @@ OBJECTIVES: dict[str, Objective] = {
     "grpo": grpo(),
     "grpo_with_kl": grpo(kl="k3", beta=0.1),
     "dr_grpo": dr_grpo(constant_length=10),
-    "gspo": PolicyGradient(ratio="sequence", clip_low=0.5, clip_high=0.5),
-    "dapo": PolicyGradient(aggregate="token_mean", clip_high=0.28),
-    "reinforce": PolicyGradient(surrogate="reinforce", ratio="none", aggregate="sequence_sum"),
+    "gspo": gspo(clip_low=0.1, clip_high=0.2),
+    "dapo": dapo(),
+    "cispo": cispo(clip_high=0.2),
+    "dual_clip": PolicyGradient(surrogate="dual_clip", dual_clip=1.3, aggregate="sequence_sum"),
+    "reinforce": reinforce(),
+    "rloo": rloo(),
+    "ppo": ppo(entropy_weight=0.1),
+    "value_loss": ValueLoss(),
+    "luffy": luffy(constant_length=10),
+    "luffy_of_sequences": PolicyGradient(ratio="sequence", expert_gamma=0.1, kl="k3", beta=0.1, kl_weight="ratio"),
+    "corrected": PolicyGradient(correction=ImportanceCorrection()),
+    "corrected_by_sequence": PolicyGradient(
+        correction=ImportanceCorrection(level="sequence", outside="mask", low=0.5), expert_gamma=0.1
+    ),
+    "corrected_by_geometric_mean": PolicyGradient(correction=ImportanceCorrection(level="geometric", high=1.2)),
     "weighted_reinforce": PolicyGradient(surrogate="reinforce", aggregate="token_mean", kl="k2", beta=0.05),
 }
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)

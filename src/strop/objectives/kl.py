@@ -1,8 +1,14 @@
 """The KL axis: estimates of KL(policy || reference) from the policy's own samples, as a loss a token.
 
 Each function maps ``d [N]`` = logprobs - ref_logprobs to ``[N]`` and is differentiable in it. *Source*: Schulman 2020,
-"Approximating KL divergence". k1 = d is absent on purpose: as a loss its gradient is that of log p, whose expectation
-is 0, so it regularises nothing; its place is in the reward.
+"Approximating KL divergence". A drawn sample is a constant, so the gradient of an estimate is not the gradient of what
+it estimates. k1 = d is absent on purpose: as a loss its gradient is that of log p, whose expectation is 0, so it
+regularises nothing; its place is in the reward.
+
+The weight axis repairs that: with w = ``ratio`` the estimate is multiplied by the differentiable ratio p / p_old, and
+E_old[ρ k] = E_p[k] holds as an identity in the parameters. So k3 gets the gradient of KL(policy || reference), samples
+of an older policy included, and k2 that of E_p[d²/2], which is not a divergence's. *Source*: DeepSeek-V3.2
+(arXiv:2512.02556), section 3.1. On-policy ρ k3 has k3's value and k2's gradient, ρ d ∇ log p.
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ from torch import Tensor
 from strop.objectives.ratio import MAX_LOG_RATIO
 
 KL = Literal["k2", "k3"]
+KLWeight = Literal["one", "ratio"]
 
 
 def k2(log_ratio: Tensor) -> Tensor:
@@ -30,3 +37,16 @@ def k3(log_ratio: Tensor) -> Tensor:
 
 
 KLS: Mapping[KL, Callable[[Tensor], Tensor]] = {"k2": k2, "k3": k3}
+
+
+def one(ratio: Tensor) -> Tensor:
+    """1: the samples count as the policy's own."""
+    return torch.ones_like(ratio)
+
+
+def by_ratio(ratio: Tensor) -> Tensor:
+    """ρ, differentiable: the samples are the old policy's, and the policy's own probability is what moves."""
+    return ratio
+
+
+KL_WEIGHTS: Mapping[KLWeight, Callable[[Tensor], Tensor]] = {"one": one, "ratio": by_ratio}

@@ -1,46 +1,66 @@
-"""The policy gradient as a product of independent axes: surrogate × ratio × aggregation × KL.
+"""The policy gradient as a product of independent axes: surrogate × ratio × aggregation × KL, and what may be added.
 
-GRPO and Dr. GRPO are points of this space; where the advantages come from is the business of ``strop.credit``.
+The named methods (``named.py``) are points of this space; where the advantages come from is the business of
+``strop.credit``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
+import torch
 from torch import Tensor
 
 from strop.errors import RecipeError
 from strop.objectives.aggregate import AGGREGATES, Aggregate, denominators
-from strop.objectives.kl import KL, KLS, k3
+from strop.objectives.expert import shaped
+from strop.objectives.importance import ImportanceCorrection
+from strop.objectives.kl import KL, KL_WEIGHTS, KLS, KLWeight, k3
 from strop.objectives.ratio import MAX_LOG_RATIO, RATIOS, Ratio
-from strop.objectives.surrogate import SURROGATES, Surrogate, is_clipped
+from strop.objectives.surrogate import CLIPPED, DEFAULT_BOUNDS, SURROGATES, Bounds, Surrogate
 from strop.types import Batch, Loss, Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyGradient:
-    """aggregate_t [ surrogate(ρ_t, A_t) + β KL_t ], from samples with their advantages.
+    """aggregate_t [ w_t surrogate(ρ_t, A_t) + β KL_t - c_e H_t ], from samples with their advantages.
 
     *Source*: the file of each axis. Reads the streams ``advantages [N]``, ``old_logprobs [N]`` (absent: the samples are
-    the policy's own, ρ = 1 with the gradient of log p) and, with ``kl``, ``ref_logprobs [N]``.
-    Differentiable in ``outputs.logprobs`` only; streams are constants. Where A is 0 only the KL term has a gradient.
-    The value on-policy is near 0 while the gradient is not: watch the rewards, not the loss.
-    Metrics, token means over the step: ``ratio``; ``clip_fraction`` and its sides ``_low``, ``_high``; ``approx_kl``,
-    the k3 estimate of KL(old || policy); ``entropy`` when the outputs hold it; ``ref_kl``, the penalty, with ``kl``.
-    Raises: RecipeError for a setting that contradicts another.
+    the policy's own, ρ = 1 with the gradient of log p), with ``kl`` ``ref_logprobs [N]``, with ``correction``
+    ``sampler_logprobs [N]``, with ``expert_gamma`` ``is_expert [N]``; old and sampler are not read at expert tokens.
+    Differentiable in ``outputs.logprobs``, and with ``entropy_weight`` in ``outputs.entropy``; streams are constants.
+    Where A is 0 only the KL and the entropy have a gradient. The value on-policy is near 0 while the gradient is not:
+    watch the rewards, not the loss.
+    Metrics, token means over the step: ``ratio``; ``clip_fraction`` and its sides ``_low``, ``_high``, ``_dual``, for
+    surrogates that have them; ``approx_kl``, the k3 estimate of KL(old || policy); ``entropy`` if the outputs hold it;
+    ``ref_kl``, the penalty, with ``kl``; those of the correction; ``expert_share`` with ``expert_gamma``.
+    Raises: RecipeError for a setting that contradicts another or has no effect.
     """
 
     surrogate: Surrogate = "clip"
     ratio: Ratio = "token"
     aggregate: Aggregate = "sequence_mean"
-    clip_low: float = 0.2
-    clip_high: float = 0.2
+    clip_low: float | None = None
+    """ε_low; None: the surrogate's own (``DEFAULT_BOUNDS``): 0.2, and no lower bound for ``"cispo"``."""
+    clip_high: float | None = None
+    """ε_high; None: the surrogate's own, 0.2, and 4 for ``"cispo"``."""
+    dual_clip: float | None = None
+    """c > 1 of ``surrogate="dual_clip"``; None: 3."""
     constant_length: int | None = None
     """The run's fixed L_max for ``aggregate="constant"``, never the longest of a batch."""
     kl: KL | None = None
     beta: float = 0.0
     """The coefficient of the KL term."""
+    kl_weight: KLWeight = "one"
+    """``"ratio"`` multiplies the KL by ρ with its gradient: right for samples of an older policy; see ``kl.py``."""
+    entropy_weight: float = 0.0
+    """c_e ≥ 0: how much a nat of entropy is worth, aggregated as the surrogate is."""
+    correction: ImportanceCorrection | None = None
+    """w, where the sampler is not quite the old policy; KL and entropy are not weighted."""
+    expert_gamma: float | None = None
+    """γ of the policy shaping of expert tokens; None: no token is an expert's."""
     temperature: float = 1.0
     """That of the sampling: log-probabilities are of the distribution that was sampled from."""
 
@@ -50,28 +70,54 @@ class PolicyGradient:
             ("ratio", self.ratio, tuple(RATIOS)),
             ("aggregate", self.aggregate, tuple(AGGREGATES)),
             ("kl", self.kl, (None, *KLS)),
+            ("kl_weight", self.kl_weight, tuple(KL_WEIGHTS)),
         ):
             _require(value in choices, f"{axis} is {value!r}", f"choose one of {', '.join(map(repr, choices))}")
-        _require(
-            0 < self.clip_low <= 1 and self.clip_high > 0,
-            "the clip range is empty",
-            "use 0 < clip_low <= 1, clip_high > 0",
-        )
+        self._check_bounds()
         _require((self.kl is None) == (self.beta == 0), f"kl={self.kl!r} with beta={self.beta}", "give both or neither")
-        _require(self.beta >= 0, f"beta is {self.beta}", "a negative one rewards drift; use 0 or more")
+        _require(0 <= self.beta < inf, f"beta is {self.beta}", "a negative one rewards drift; use 0 or more")
+        _require(self.kl is not None or self.kl_weight == "one", "kl_weight without kl", "give kl and beta too")
+        _require(0 <= self.entropy_weight < inf, f"entropy_weight is {self.entropy_weight}", "use 0 or a little more")
+        gamma = self.expert_gamma
+        _require(gamma is None or 0 < gamma < inf, f"expert_gamma is {gamma}", "use 0.1, or None without expert tokens")
         _require(
-            self.temperature > 0,
+            0 < self.temperature < inf,
             f"temperature is {self.temperature}",
             "sample above 0: greedy samples have no gradient",
         )
+        length = self.constant_length
         _require(
-            (self.aggregate == "constant") == (self.constant_length is not None),
-            f"aggregate={self.aggregate!r} with constant_length={self.constant_length}",
+            (self.aggregate == "constant") == (length is not None),
+            f"aggregate={self.aggregate!r} with constant_length={length}",
             'give constant_length (the maximum completion length of the run) with aggregate="constant" and only there',
         )
-        _require(
-            self.constant_length is None or self.constant_length > 0, "constant_length is not positive", "use the L_max"
-        )
+        _require(length is None or 0 < length < inf, f"constant_length is {length}", "use the run's L_max")
+
+    def _check_bounds(self) -> None:
+        for name, value in self._given_bounds().items():
+            _require(
+                name in DEFAULT_BOUNDS[self.surrogate],
+                f"{name}={value} has no effect with surrogate={self.surrogate!r}",
+                "leave it out, or choose a surrogate that reads it",
+            )
+            _require(
+                self.ratio != "none",
+                f'{name}={value} has no effect with ratio="none"',
+                "leave it out, or choose a ratio: without one there is nothing to clip",
+            )
+        low, high, c = self.clip_low, self.clip_high, self.dual_clip
+        _require(low is None or 0 < low <= 1, f"clip_low is {low}", "use 0 < clip_low <= 1")
+        _require(high is None or high > 0, f"clip_high is {high}", "use clip_high > 0")
+        _require(c is None or 1 < c < inf, f"dual_clip is {c}", "use a c above 1, such as 3")
+
+    def _given_bounds(self) -> dict[str, float]:
+        bounds = {"clip_low": self.clip_low, "clip_high": self.clip_high, "dual_clip": self.dual_clip}
+        return {name: value for name, value in bounds.items() if value is not None}
+
+    @property
+    def bounds(self) -> Bounds:
+        """The surrogate's bounds: the given ones, and its own where none are given."""
+        return Bounds(**{**DEFAULT_BOUNDS[self.surrogate], **self._given_bounds()})
 
     @property
     def needs(self) -> frozenset[str]:
@@ -84,68 +130,59 @@ class PolicyGradient:
 
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's value."""
-        mask, streams = batch.loss_mask, batch.streams
-        logprobs, advantages = outputs.logprobs, streams["advantages"].detach()
-        old_logprobs = streams.get("old_logprobs", logprobs).detach()
-        log_ratio = RATIOS[self.ratio](logprobs - old_logprobs, batch)
+        logprobs, advantages = outputs.logprobs, batch.streams["advantages"].detach()
+        is_expert = self._is_expert(batch)
+        chosen = replace(batch, loss_mask=batch.loss_mask & ~is_expert)
+        known = batch.streams.get("old_logprobs", logprobs).detach()
+        old_logprobs = torch.where(is_expert, logprobs.detach(), known)
+        log_ratio = RATIOS[self.ratio](logprobs - old_logprobs, chosen)
         ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
-        losses = SURROGATES[self.surrogate](ratio, logprobs, advantages, self.clip_low, self.clip_high)
+        losses = SURROGATES[self.surrogate](ratio, logprobs, advantages, self.bounds)
         measured = self._measure(ratio.detach(), advantages)
         measured["approx_kl"] = k3(old_logprobs - logprobs.detach())
-        if outputs.entropy is not None:
-            measured["entropy"] = outputs.entropy.detach()
-        if self.kl is not None:
-            penalty = KLS[self.kl](logprobs - streams["ref_logprobs"].detach())
-            losses = losses + self.beta * penalty
-            measured["ref_kl"] = penalty.detach()
+        if self.correction is not None:
+            sampler_logprobs = torch.where(is_expert, old_logprobs, batch.streams["sampler_logprobs"].detach())
+            weights, gaps = self.correction(old_logprobs, sampler_logprobs, chosen)
+            losses = losses * weights
+            measured |= gaps
+        if self.expert_gamma is not None:
+            losses = torch.where(is_expert, shaped(logprobs, advantages, self.expert_gamma), losses)
+            measured["expert_share"] = is_expert.to(losses.dtype)
+        losses = losses + self._regularize(outputs, batch, ratio, measured)
         num_tokens = max(totals["tokens"], 1.0)
         return Loss(
             value=AGGREGATES[self.aggregate](losses, batch, totals, self.constant_length),
-            metrics={name: (values * mask).sum() / num_tokens for name, values in measured.items()},
+            metrics={name: (values * batch.loss_mask).sum() / num_tokens for name, values in measured.items()},
         )
 
+    def _is_expert(self, batch: Batch) -> Tensor:
+        if self.expert_gamma is None:
+            return torch.zeros_like(batch.loss_mask)
+        return batch.streams["is_expert"] > 0
+
     def _measure(self, ratio: Tensor, advantages: Tensor) -> dict[str, Tensor]:
-        measured = {"ratio": ratio}
-        if self.surrogate == "clip":
-            low, high = is_clipped(ratio, advantages, self.clip_low, self.clip_high)
-            sides = {"clip_fraction": low | high, "clip_fraction_low": low, "clip_fraction_high": high}
-            measured |= {name: side.to(ratio.dtype) for name, side in sides.items()}
-        return measured
+        sides = CLIPPED[self.surrogate](ratio, advantages, self.bounds)
+        measured = {f"clip_fraction_{name}": side.to(ratio.dtype) for name, side in sides.items()}
+        if measured:
+            measured["clip_fraction"] = torch.stack(list(measured.values())).sum(0)
+        return measured | {"ratio": ratio}
+
+    def _regularize(self, outputs: Outputs, batch: Batch, ratio: Tensor, measured: dict[str, Tensor]) -> Tensor:
+        """β KL - c_e H of every token, [N]; both are measured on the way."""
+        losses = torch.zeros_like(outputs.logprobs)
+        if self.kl is not None:
+            estimate = KLS[self.kl](outputs.logprobs - batch.streams["ref_logprobs"].detach())
+            penalty = KL_WEIGHTS[self.kl_weight](ratio) * estimate
+            losses = losses + self.beta * penalty
+            measured["ref_kl"] = penalty.detach()
+        if outputs.entropy is not None:
+            measured["entropy"] = outputs.entropy.detach()
+        if self.entropy_weight:
+            assert outputs.entropy is not None, "the entropy was asked for"
+            losses = losses - self.entropy_weight * outputs.entropy
+        return losses
 
 
 def _require(holds: bool, what: str, do: str) -> None:
     if not holds:
         raise RecipeError(f"policy gradient: {what}", do=do)
-
-
-def grpo(
-    *,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
-    kl: KL | None = None,
-    beta: float = 0.0,
-    temperature: float = 1.0,
-) -> PolicyGradient:
-    """GRPO's objective: token ratio, clip, mean over sequences of token means. *Source*: arXiv:2402.03300, eq. 3.
-
-    Its advantages are ``credit.group_advantages(..., scale="std")``.
-    """
-    return PolicyGradient(
-        aggregate="sequence_mean", clip_low=clip_low, clip_high=clip_high, kl=kl, beta=beta, temperature=temperature
-    )
-
-
-def dr_grpo(
-    *, constant_length: int, clip_low: float = 0.2, clip_high: float = 0.2, temperature: float = 1.0
-) -> PolicyGradient:
-    """Dr. GRPO's objective: GRPO's, every token divided by the same constant. *Source*: arXiv:2503.20783, section 3.2.
-
-    Its advantages are ``credit.group_advantages(..., scale=None)``.
-    """
-    return PolicyGradient(
-        aggregate="constant",
-        constant_length=constant_length,
-        clip_low=clip_low,
-        clip_high=clip_high,
-        temperature=temperature,
-    )
