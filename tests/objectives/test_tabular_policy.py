@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 
 from random_batches import descend, row
@@ -397,6 +398,20 @@ def test_the_variance_of_the_gradient_falls_with_each_baseline() -> None:
     assert variances["none"] > variances["constant"] > variances["leave one out"] > variances["own mean"]
 
 
+@pytest.mark.capability("RL-03")
+def test_in_pairs_leave_one_out_is_noisier_than_no_baseline_at_all() -> None:
+    # One right and one wrong answer, right with probability p, v = p (1 - p); |d log p|² = 2 (1 - p)² and 2 p².
+    # Leave-one-out steps by (-1, 1) / 2 when the two differ (2 v of the time). All less |E|² = 2 v², by hand.
+    policy, rewards = OneTokenPolicy(torch.tensor([0.3, -0.2])), torch.tensor([0.0, 1.0]).double()
+    p = float(policy.token_logprobs().detach()[1, 0].exp())
+    v = p * (1 - p)
+    _, left_out = moments(policy, REINFORCE, 2, in_groups(rewards, baseline="leave_one_out"))
+    _, none = moments(policy, REINFORCE, 2, against(ConstantBaseline(), rewards))
+    _, own_mean = moments(policy, REINFORCE, 2, against(ConstantBaseline(value=p), rewards))
+    assert (left_out, none, own_mean) == pytest.approx((v - 2 * v**2, v * (1 - p) - v**2, v - 4 * v**2), abs=1e-6)
+    assert left_out > none > own_mean
+
+
 def _by_numpy(policy: OneTokenPolicy, rewards: Tensor, baseline: float) -> float:
     """The total variance of one sample's (r - b) d log p, d log p[a] = onehot(a) - p."""
     p = policy.parameters.detach().softmax(-1).numpy()
@@ -431,16 +446,16 @@ def test_filtering_by_the_reward_and_imitating_converges_to_the_policy_condition
     answers = conditional.nonzero()[:, 0].tolist()
     weights = len(answers) * conditional[answers]
 
-    def closure() -> Tensor:
+    def descended(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        policy.parameters = torch.tensor(parameters, requires_grad=True)
         logprobs = policy.token_logprobs()
         rows = [row(logprobs[a].tolist(), name=str(a), weights=w) for a, w in zip(answers, weights.tolist())]
         descent = descend(CrossEntropy(), rows)
         upstream = torch.stack([descent.gradients[str(a)][1:] for a in answers])
-        (policy.parameters.grad,) = torch.autograd.grad(logprobs[answers], policy.parameters, upstream)
-        return torch.tensor(descent.value)
+        return descent.value, torch.autograd.grad(logprobs[answers], policy.parameters, upstream)[0].numpy()
 
-    optimizer = torch.optim.LBFGS([policy.parameters], max_iter=60, line_search_fn="strong_wolfe", tolerance_change=0)
-    optimizer.step(closure)  # type: ignore[arg-type]
+    start = policy.parameters.detach().numpy()
+    descended(minimize(descended, start, jac=True, method="L-BFGS-B", options={"maxiter": 60, "ftol": 0}).x)
     found = policy.token_logprobs().detach().sum(-1).exp()
     torch.testing.assert_close(found, conditional, rtol=0, atol=1e-3)
 
