@@ -39,7 +39,7 @@ def sequence(log_ratio: Tensor, batch: Batch) -> Tensor:
 def sequence_sum(log_ratio: Tensor, batch: Batch) -> Tensor:
     """log ρ_i = Σ_t (log p - log p_old), of the whole answer's probabilities, at every token of sequence i.
 
-    *Source*: RLOO (arXiv:2402.14740), section 2, with PPO's clip as TRL's ``RLOOTrainer`` has it. Aggregate by
+    *Source*: RLOO (arXiv:2402.14740), with PPO's clip as TRL's ``RLOOTrainer`` has it. Aggregate by
     ``sequence_mean``: the loss of a sequence is then -ρ_i A_i once. This is the exact importance weight of an answer,
     and it explodes: a drift of δ nats a token is a ratio of e^(δ |y|), so that the clip stops long answers first.
     """
