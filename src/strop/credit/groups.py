@@ -36,6 +36,8 @@ def group_advantages(
     *Source*: GRPO (arXiv:2402.03300), section 4.1.2; without scale Dr. GRPO (arXiv:2503.20783); leave-one-out RLOO
     (arXiv:2402.14740).
     Shapes: ``rewards``, ``group_ids`` (any integers, any order), ``is_graded`` bool (None: all), all ``[S]``.
+    Leave-one-out leaves the gradient exact, the mean shrinks it by (G - 1)/G. The fewer the samples, the noisier the
+    baseline: in pairs it can be worse than none at all, from three or four on it beats one constant for all prompts.
     Limits: a group whose graded rewards lie within 1e-6, or with fewer than two graded samples, gets exactly 0. An
     ungraded sample is left out of mean and deviation and gets exactly 0; its reward may be anything, NaN included.
     Raises: RecipeError for a group of one sample: it has nothing to be compared with; and for unknown names.
