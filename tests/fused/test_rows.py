@@ -84,11 +84,11 @@ def test_no_more_rows_are_held_at_once_than_the_bytes_allow_in_either_direction(
     assert seen_sizes(3, max_bytes=1) == [1, 1, 1] * 2  # less than one row: a row at a time
 
 
-def test_by_default_a_chunk_of_logits_takes_64_mib() -> None:
-    assert MAX_BYTES == 67_108_864
+def test_by_default_a_chunk_of_logits_takes_32_mib() -> None:
+    assert MAX_BYTES == 33_554_432
     assert seen_sizes(9) == [9, 9]
-    assert chunk_rows(131_072, torch.float32, MAX_BYTES) == 128
-    assert chunk_rows(131_072, torch.float64, MAX_BYTES) == 64
+    assert chunk_rows(131_072, torch.float32, MAX_BYTES) == 64
+    assert chunk_rows(131_072, torch.float64, MAX_BYTES) == 32
 
 
 def test_a_weight_that_is_frozen_gets_no_gradient_and_the_hidden_states_still_do() -> None:

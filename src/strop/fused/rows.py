@@ -18,7 +18,7 @@ from torch.nn import functional
 RowFunction = Callable[..., tuple[Tensor, ...]]
 """``function(logits [m, V], *rows [m, ...])`` → numbers ``[m]``, each differentiable in the logits of its own row."""
 
-MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 32 * 1024 * 1024
 """What the logits of one chunk may take; the backward pass holds about four times as much."""
 
 
@@ -83,12 +83,15 @@ class _ByRows(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.function, ctx.size, ctx.compute = function, size, compute
         head = _Head(weight, bias, compute)
+        results: tuple[Tensor, ...] = ()
         with torch.autocast(hidden.device.type, enabled=False):
-            parts = [
-                function(head.logits(hidden[chunk]), *(row[chunk] for row in rows))
-                for chunk in _chunks(hidden.shape[0], size)
-            ]
-        return tuple(torch.cat(pieces) for pieces in zip(*parts, strict=True))
+            for chunk in _chunks(hidden.shape[0], size):
+                values = function(head.logits(hidden[chunk]), *(row[chunk] for row in rows))
+                # Written in place: small results kept from every chunk would pin the large blocks between them.
+                results = results or tuple(value.new_empty(hidden.shape[0]) for value in values)
+                for result, value in zip(results, values, strict=True):
+                    result[chunk] = value
+        return results
 
     @staticmethod
     @once_differentiable
