@@ -32,7 +32,7 @@ def pair(
 HALF = [math.log(0.5)]
 
 
-@pytest.mark.capability("PR-08")
+@pytest.mark.capability("PR-08", "AB-DPO-ln2", "AB-ref-equals-policy-at-step-0")
 def test_the_loss_at_the_reference_is_ln_2_and_every_pair_is_a_tie() -> None:
     rows = pair([-1.0, -2.0], [-4.0], [-1.0, -2.0], [-4.0])
     result = descend(DPO(), rows)
@@ -41,7 +41,7 @@ def test_the_loss_at_the_reference_is_ln_2_and_every_pair_is_a_tie() -> None:
     assert result.metrics["accuracy"] == 0.5
 
 
-@pytest.mark.capability("PR-08")
+@pytest.mark.capability("PR-08", "A1-4")
 def test_point_6_against_point_2_under_a_uniform_reference_is_a_margin_of_ln_3() -> None:
     result = descend(DPO(beta=0.1), pair([math.log(0.6)], [math.log(0.2)], HALF, HALF))
     assert result.metrics["margin"] == pytest.approx(math.log(3), abs=1e-6)
@@ -149,7 +149,49 @@ def test_the_margin_grows_on_toy_pairs_until_the_chosen_answer_dominates() -> No
     assert logits.softmax(-1)[2].item() < logits.softmax(-1)[0].item()
 
 
-@pytest.mark.parametrize(("beta", "label_smoothing"), [(0.0, 0.0), (-1.0, 0.0), (0.1, 0.5), (0.1, -0.1), (math.nan, 0)])
-def test_settings_without_a_meaning_are_refused(beta: float, label_smoothing: float) -> None:
-    with pytest.raises(RecipeError):
-        DPO(beta=beta, label_smoothing=label_smoothing)
+def test_a_margin_that_grows_by_displacement_shows_in_the_chosen_log_probability() -> None:
+    before = descend(DPO(), pair([-1.0, -1.0], [-2.0], [-1.0, -1.0], [-2.0]))
+    after = descend(DPO(), pair([-2.0, -1.5], [-9.0], [-1.0, -1.0], [-2.0]))
+    assert after.value < before.value
+    assert after.metrics["margin"] > before.metrics["margin"]
+    assert after.metrics["logps_chosen"] == before.metrics["logps_chosen"] - 1.5
+    assert after.metrics["rewards_chosen"] == pytest.approx(-0.1 * 1.5)
+
+
+def test_an_impossible_rejected_answer_costs_nothing() -> None:
+    result = descend(DPO(), pair([-1.0], [-math.inf], [-1.0], [-1.0]))
+    assert result.value == 0.0
+    assert not result.gradient.any()
+
+
+@pytest.mark.parametrize("beta", [0.2, 1.5])
+def test_the_tilted_reference_is_where_bradley_terry_preferences_stop_pulling(beta: float) -> None:
+    # KL-regularised reward maximisation has the optimum p = p_ref exp(r / beta) / Z. With every pair labelled by the
+    # Bradley-Terry probability of its rewards (label_smoothing = the chance of the other label) DPO rests there.
+    reference, rewards = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.4, -0.2, 1.1])
+    optimum = (reference.log() + rewards / beta).log_softmax(-1)
+    for better, worse in [(0, 1), (2, 0), (2, 1)]:
+        wrong = 1 / (1 + math.exp(rewards[better] - rewards[worse]))
+        rows = pair(*([source[side].item()] for source in (optimum, reference.log()) for side in (better, worse)))
+        assert descend(DPO(beta=beta, label_smoothing=wrong), rows).gradient.abs().max() < 1e-6
+        assert descend(DPO(beta=2 * beta, label_smoothing=wrong), rows).gradient.abs().max() > 1e-2
+
+
+def test_the_defaults_are_those_of_the_paper_and_nothing_is_smoothed() -> None:
+    assert DPO() == DPO(beta=0.1, label_smoothing=0.0)
+    assert DPO().needs == {"logprobs"}
+    assert DPO().temperature == 1.0
+    with pytest.raises(TypeError):
+        DPO(temperature=0.7)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("beta", [0.0, -1.0, math.nan, math.inf])
+def test_a_beta_without_a_meaning_is_refused(beta: float) -> None:
+    with pytest.raises(RecipeError, match="beta"):
+        DPO(beta=beta)
+
+
+@pytest.mark.parametrize("label_smoothing", [-0.1, 0.5, math.nan])
+def test_a_label_smoothing_that_is_no_minority_is_refused(label_smoothing: float) -> None:
+    with pytest.raises(RecipeError, match="label_smoothing"):
+        DPO(label_smoothing=label_smoothing)

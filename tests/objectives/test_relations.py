@@ -13,12 +13,20 @@ from hypothesis import strategies as st
 from random_batches import Descent, descend, masked_out, random_rows
 from strop.objectives import (
     DPO,
+    IPO,
+    KTO,
+    BradleyTerry,
+    ChosenCrossEntropy,
     CrossEntropy,
     Divergence,
     ImportanceCorrection,
     PolicyGradient,
+    RobustDPO,
+    SimPO,
+    StepLabel,
     ValueLoss,
     cispo,
+    cpo,
     dapo,
     dft,
     dr_grpo,
@@ -28,13 +36,17 @@ from strop.objectives import (
     knowledge_distillation,
     luffy,
     minillm,
+    orpo,
     ppo,
     reinforce,
     rloo,
+    rpo,
 )
 from strop.types import Objective, Sample
 
 OBJECTIVES: dict[str, Objective] = {
+    "bradley_terry": BradleyTerry(center=0.1),
+    "step_label": StepLabel(),
     "divergence": Divergence(tau=2.0),
     "reverse_divergence": Divergence(kind="reverse"),
     "gkd": gkd(beta=0.3),
@@ -44,6 +56,15 @@ OBJECTIVES: dict[str, Objective] = {
     "dynamic_fine_tuning": dft(),
     "dpo": DPO(beta=0.3),
     "conservative_dpo": DPO(beta=0.3, label_smoothing=0.1),
+    "robust_dpo": RobustDPO(beta=0.3, flip_probability=0.2),
+    "ipo": IPO(),
+    "ipo_of_sums": IPO(beta=0.5, reduction="sum"),
+    "kto": KTO(beta=0.3, desirable_weight=1.3, undesirable_weight=0.7),
+    "simpo": SimPO(),
+    "chosen_cross_entropy": ChosenCrossEntropy(),
+    "cpo": cpo(aggregate="sequence_sum"),
+    "orpo": orpo(weight=0.5),
+    "rpo": rpo(),
     "grpo": grpo(),
     "grpo_with_kl": grpo(kl="k3", beta=0.1),
     "dr_grpo": dr_grpo(constant_length=10),
@@ -145,7 +166,19 @@ def test_masking_a_group_equals_removing_it(objective: Objective, seed: int) -> 
     assert_same(removed, masked)
 
 
-PAIRED = {"dpo", "conservative_dpo"}
+PAIRED = {
+    "bradley_terry",
+    "dpo",
+    "conservative_dpo",
+    "robust_dpo",
+    "ipo",
+    "ipo_of_sums",
+    "simpo",
+    "chosen_cross_entropy",
+    "cpo",
+    "orpo",
+    "rpo",
+}
 """These learn from pairs: one row of them means nothing."""
 
 

@@ -82,10 +82,10 @@ class KTO:
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's mean."""
         is_trained, is_desirable = _rows(batch)
-        reference_kl = batch.facts["reference_kl"].detach()
-        assert bool((reference_kl >= 0).all()), "the reference point is clamped at 0"
         logps = sequence_sums(outputs.logprobs, batch)
         log_ratios = logps - sequence_sums(batch.streams["ref_logprobs"].detach(), batch)
+        reference_kl = batch.facts["reference_kl"].detach().to(logps.dtype)
+        assert bool((reference_kl >= 0).all()), "the reference point is clamped at 0"
         lead = torch.where(is_desirable, log_ratios - reference_kl, reference_kl - log_ratios)
         weights = torch.where(is_desirable, self.desirable_weight, self.undesirable_weight)
         losses = weights * torch.sigmoid(-self.beta * lead)
