@@ -133,7 +133,7 @@ def test_advantages_and_returns_carry_no_gradient_to_rewards_or_critic() -> None
 @pytest.mark.parametrize("name", ["gamma", "lam"])
 @pytest.mark.parametrize("value", [-0.01, 1.01, math.nan])
 def test_a_discount_or_decay_outside_zero_to_one_is_refused(name: str, value: float) -> None:
-    with pytest.raises(RecipeError, match=name):
+    with pytest.raises(RecipeError, match=f"^{name} is"):
         one_sequence([1.0], [0.0], **{name: value})
 
 
@@ -147,7 +147,7 @@ def test_a_score_stands_at_the_last_trained_token_and_nowhere_without_one() -> N
 @pytest.mark.parametrize("score", [math.nan, math.inf])
 def test_a_score_that_is_not_finite_is_our_own_mistake(score: float) -> None:
     with pytest.raises(AssertionError, match="ungraded"):
-        terminal_rewards(torch.tensor([score]), torch.tensor([True]), torch.tensor([0]))
+        terminal_rewards(torch.tensor([0.0, score]), torch.tensor([True, True]), torch.tensor([0, 1]))
 
 
 @pytest.mark.capability("RL-06")

@@ -71,9 +71,15 @@ def test_the_two_conventions_differ_by_the_root_of_g_over_g_minus_1(groups: Tens
     torch.testing.assert_close(population, bessel * math.sqrt(3 / 2), rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("settings_", [{"scale": "var"}, {"scale": None, "baseline": "median"}])
-def test_unknown_names_are_refused_with_the_known_ones(settings_: dict[str, Any]) -> None:
-    with pytest.raises(RecipeError, match=r"'population_std'|'leave_one_out'"):
+@pytest.mark.parametrize(
+    ("settings_", "told"),
+    [
+        ({"scale": "var"}, "scale is 'var'\n.*None, 'std', 'population_std'"),
+        ({"scale": None, "baseline": "median"}, "baseline is 'median'\n.*'mean', 'leave_one_out'"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_known_ones(settings_: dict[str, Any], told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
         one_group([1.0, 0.0], **settings_)
 
 
@@ -121,7 +127,7 @@ def test_equal_rewards_give_exactly_zero_even_with_rounding_noise(scale: Any, ba
 
 @pytest.mark.capability("AB-singleton-group")
 def test_a_group_of_one_is_refused_because_it_has_nothing_to_be_compared_with() -> None:
-    with pytest.raises(RecipeError, match="single sample"):
+    with pytest.raises(RecipeError, match="group 9 has a single sample"):
         group_advantages(torch.ones(3), torch.tensor([4, 4, 9]), scale=None)
 
 
@@ -187,3 +193,18 @@ def test_a_group_passes_and_fails_with_the_probability_that_dynamic_sampling_kee
         informative = is_informative(torch.tensor(group), torch.zeros(4, dtype=torch.int64))
         kept += probability * informative[0].item()
     assert kept == pytest.approx(1 - pass_rate**4 - (1 - pass_rate) ** 4)
+
+
+@pytest.mark.capability("AB-zero-variance-group")
+def test_rewards_a_millionth_apart_are_different_and_closer_ones_are_not() -> None:
+    ids = torch.zeros(2, dtype=torch.int64)
+    for gap, informative in ((1e-6, True), (0.9e-6, False)):
+        rewards = torch.tensor([0.0, gap], dtype=torch.float64)
+        assert is_informative(rewards, ids).tolist() == [informative] * 2
+        assert (group_advantages(rewards, ids, scale=None)[1] > 0) == informative
+
+
+@pytest.mark.parametrize("reward", [math.nan, math.inf])
+def test_a_graded_reward_that_is_not_finite_is_our_own_mistake(reward: float) -> None:
+    with pytest.raises(AssertionError, match="not finite"):
+        one_group([1.0, reward], scale=None)

@@ -39,13 +39,14 @@ def test_the_papers_own_lengths_give_the_papers_own_penalty() -> None:
 
 
 @pytest.mark.capability("RL-18")
-def test_the_buffer_may_be_the_whole_length() -> None:
+def test_the_buffer_may_be_the_whole_length_or_a_single_token() -> None:
     assert soft_overlong_penalty(torch.tensor([5]), max_length=10, buffer=10).tolist() == [-0.5]
+    assert soft_overlong_penalty(torch.tensor([9, 10]), max_length=10, buffer=1).tolist() == [0.0, -1.0]
 
 
 @pytest.mark.parametrize("settings", [{"buffer": 0}, {"buffer": 11}, {"factor": 0.0}, {"factor": math.nan}])
 def test_an_impossible_soft_penalty_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(RecipeError, match=next(iter(settings))):
+    with pytest.raises(RecipeError, match=f"{next(iter(settings))} is"):
         soft_overlong_penalty(torch.tensor([5]), **{"max_length": 10, "buffer": 2, **settings})
 
 
@@ -73,7 +74,7 @@ def test_a_linear_penalty_is_the_weight_at_the_full_length() -> None:
 
 @pytest.mark.parametrize("settings", [{"max_length": 0}, {"weight": 0.0}, {"weight": -1.0}, {"weight": math.inf}])
 def test_an_impossible_linear_penalty_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(RecipeError, match=next(iter(settings))):
+    with pytest.raises(RecipeError, match=f"{next(iter(settings))} is"):
         linear_length_penalty(torch.tensor([5]), **{"max_length": 10, "weight": 1.0, **settings})
 
 

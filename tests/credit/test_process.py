@@ -95,9 +95,9 @@ def test_a_product_takes_the_certain_scores() -> None:
 
 @pytest.mark.capability("RS-11")
 def test_the_difference_of_potentials_is_what_each_step_added() -> None:
-    potentials, ids = torch.tensor([0.5, 0.25, 1.0, 0.75]), torch.tensor([0, 0, 0, 1])
+    potentials, ids = torch.tensor([0.5, 0.25, 1.0, 0.75, 0.25]), torch.tensor([0, 0, 0, 1, 1])
     found = potential_rewards(potentials, ids, initial=torch.tensor([0.25, 0.5]))
-    assert found.tolist() == [0.25, -0.25, 0.75, 0.25]
+    assert found.tolist() == [0.25, -0.25, 0.75, 0.25, -0.5]
 
 
 @pytest.mark.capability("RS-11")
@@ -138,7 +138,7 @@ def test_the_potentials_that_are_handed_in_stay_as_they_are() -> None:
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="'product'"):
+    with pytest.raises(RecipeError, match=r"aggregate is 'max'\n.*'sum', 'min', 'product', 'mean', 'last'"):
         reward([0.5], "max")
-    with pytest.raises(RecipeError, match="'skip'"):
+    with pytest.raises(RecipeError, match=r"unjudged is 'zero'\n.*'refuse', 'skip'"):
         reward([0.5], "min", unjudged="zero")

@@ -67,8 +67,8 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
     Take it over the whole step: it does not add up over micro-batches.
     Shapes: ``values``, ``returns``, ``mask`` bool, all ``[N]``.
     """
-    known = returns.detach()[mask].double()
-    if len(known) < 2 or bool(known.min() == known.max()):
+    known = returns[mask].double()
+    if len(known) == 0 or bool(known.min() == known.max()):
         return math.nan
-    missed = known - values.detach()[mask].double()
+    missed = known - values[mask]
     return 1 - (missed.var() / known.var()).item()

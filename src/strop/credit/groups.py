@@ -48,14 +48,15 @@ def group_advantages(
     known = torch.where(members, rewards.detach(), 0.0)
     assert bool(known.isfinite().all()), "a graded reward is not finite"
     counts = _sum(members.to(known.dtype), index, num_groups)[index]
-    means = _sum(known, index, num_groups)[index] / counts.clamp(min=1)
+    means = _sum(known, index, num_groups)[index] / counts
     deviations = torch.where(members, known - means, 0.0)
     advantages = deviations
     if baseline == "leave_one_out":
-        advantages = deviations * counts / (counts - 1).clamp(min=1)
+        advantages = deviations * counts / (counts - 1)
     if scale is not None:
-        variances = _sum(deviations.square(), index, num_groups)[index] / (counts - SCALES[scale]).clamp(min=1)
+        variances = _sum(deviations.square(), index, num_groups)[index] / (counts - SCALES[scale])
         advantages = advantages / (variances.sqrt() + STD_OFFSET)
+    # Groups with fewer than two graded samples divided by zero above; they are not informative.
     informative = is_informative(rewards, group_ids, is_graded=is_graded)
     return torch.where(informative & members, advantages, 0.0)
 

@@ -72,7 +72,7 @@ def relative_length_reward(lengths: Tensor, is_correct: Tensor, group_ids: Tenso
     shortest = sizes.new_full((len(groups),), math.inf).scatter_reduce(0, index, sizes, "amin")[index]
     longest = sizes.new_zeros(len(groups)).scatter_reduce(0, index, sizes, "amax")[index]
     spread = longest - shortest
-    relative = 0.5 - (sizes - shortest) / spread.clamp(min=1)
+    relative = 0.5 - (sizes - shortest) / spread
     gained = torch.where(is_correct.bool(), relative, relative.clamp(max=0))
     return torch.where(spread > 0, gained, 0.0)
 
