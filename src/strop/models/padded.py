@@ -11,7 +11,8 @@ that its windows, soft-caps and scalings survive it: left out.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,14 +133,46 @@ def selects_positions(model: nn.Module, vocab_size: int, device: torch.device) -
     return kept.shape == every.shape and bool((kept - every).abs().max() < tolerance)
 
 
-def token_logprobs(
-    logits: Tensor, token_ids: Tensor, temperature: float, *, entropy: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities of ``token_ids [M]`` under ``logits [M, V]`` / temperature, and the entropy if asked: [M]."""
-    logits = logits.float()
-    if temperature != 1.0:
-        logits = logits / temperature
-    if not entropy:
-        return -nn.functional.cross_entropy(logits, token_ids, reduction="none"), None
-    every = logits.log_softmax(-1)
-    return every.gather(-1, token_ids[:, None]).squeeze(-1), -(every.exp() * every).sum(-1)
+def plain_head(model: Any, vocab_size: int, device: torch.device) -> nn.Linear | None:
+    """The head, if this model's logits are plainly its hidden @ weight.T + bias; None for any other model.
+
+    Found by trying it: the head is made to answer numbers of every size, and the model must hand on exactly those. A
+    soft-cap, a scaling, a second use of the head or an adapter on it is thus noticed, whatever the weights are.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    head = inner.get_output_embeddings()
+    if type(head) is not nn.Linear or "forward" in vars(head) or head._forward_hooks or head._forward_pre_hooks:
+        return None
+    sizes = torch.logspace(-3, 3, vocab_size, device=device)
+    answers = torch.stack([sizes, -sizes, sizes.flip(0)])[:, None].repeat_interleave(2, 1).flatten(0, 1)
+    answered = answers.view(2, 3, vocab_size)
+    row = torch.arange(3, device=device).expand(2, 3)
+    layout = Layout(row % vocab_size, torch.ones_like(row), row, torch.ones_like(row, dtype=torch.bool), row[0])
+    with torch.no_grad(), _head_answers(head, lambda hidden: answered) as calls:
+        found = kept_logits(model, layout, through_head=False)
+    is_plain = len(calls) == 1 and found.shape == answers.shape and bool((found.float() == answers).all())
+    return head if is_plain else None
+
+
+def kept_hidden(model: nn.Module, layout: Layout, head: nn.Linear, *, through_head: bool) -> Tensor:
+    """The hidden states [M, H] from which ``head`` would compute the logits at ``layout.keep``."""
+    with _head_answers(head, lambda hidden: hidden[..., :1]) as calls:
+        kept_logits(model, layout, through_head=through_head)
+    (hidden,) = calls
+    return hidden if through_head else hidden[layout.keep]
+
+
+@contextmanager
+def _head_answers(head: Any, answer: Callable[[Tensor], Tensor]) -> Iterator[list[Tensor]]:
+    """Within it, the head computes nothing, answers ``answer(hidden)``, and what it was given is listed."""
+    calls: list[Tensor] = []
+
+    def forward(hidden: Tensor) -> Tensor:
+        calls.append(hidden)
+        return answer(hidden)
+
+    head.forward = forward
+    try:
+        yield calls
+    finally:
+        del head.forward

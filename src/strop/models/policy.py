@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from strop import batches, files
 from strop.digests import digest_json, digest_tensors
 from strop.errors import DataError, MismatchError, ModelError, RecipeError
+from strop.fused import MAX_BYTES, logprobs_of, token_logprobs
 from strop.models import adapters, attention, folders, hardware, loading, names, padded
 from strop.models.adapters import LoRA
 from strop.models.folders import Base
@@ -24,8 +25,11 @@ from strop.types import Batch, Outputs
 if TYPE_CHECKING:
     from strop.chat import ChatTemplate
 
-KNOWN_NEEDS = frozenset({"logprobs", "entropy"})
+KNOWN_NEEDS = frozenset({"logprobs", "entropy", "logits"})
 _MAX_PADDED_TOKENS = 8192
+_MAX_LOGIT_BYTES = {"cpu": MAX_BYTES}
+"""What the logits of one bucket may take before they are computed in chunks of that size."""
+_ACCELERATOR_MAX_LOGIT_BYTES = 16 * MAX_BYTES
 
 
 class Policy:
@@ -49,7 +53,10 @@ class Policy:
         self.base = base or Base("", None)
         self.max_length = loading.context_length(model)
         self.max_padded_tokens = _MAX_PADDED_TOKENS
+        self.max_logit_bytes = _MAX_LOGIT_BYTES.get(self.device.type, _ACCELERATOR_MAX_LOGIT_BYTES)
         self._through_head: bool | None = None
+        self._plain_head: nn.Linear | None = None
+        self._is_head_probed = False
         self._base_digest: str | None = None
 
     @classmethod
@@ -89,7 +96,12 @@ class Policy:
     @property
     def execution(self) -> str:
         """How batches are executed, in words."""
-        return "padded rows through the model's own forward"
+        rows = "padded rows through the model's own forward"
+        if self._head() is None:
+            return f"{rows} and head"
+        return (
+            f"{rows}; logits beyond {self.max_logit_bytes // 2**20} MiB a bucket in chunks of rows, never all at once"
+        )
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision in which the model is to be run."""
@@ -110,37 +122,81 @@ class Policy:
     ) -> Outputs:
         """Log-probabilities (and the entropy if needed) of the trained tokens: differentiable, [N] float32.
 
+        ``logits``, if needed, are those of the trained tokens in flat order, undivided: [M, V] float32, all at once.
         Packing, order, padding and bucket sizes change nothing beyond rounding. Logits are divided by ``temperature``
         before the log-softmax, which runs in float32. Raises: DataError for a sequence beyond the model's context.
         """
         assert needs <= KNOWN_NEEDS, f"the policy cannot compute {sorted(needs - KNOWN_NEEDS)}"
         self._require_context(batch)
         batch = batches.to_device(batch, self.device)
-        pieces = [
-            (layout.targets, *self._bucket(batch, layout, "entropy" in needs, temperature))
-            for layout in padded.layouts(batch, self.max_padded_tokens)
-        ]
-        if not pieces:
-            zeros = torch.zeros(batch.num_tokens, device=self.device)
-            return Outputs(logprobs=zeros, entropy=zeros if "entropy" in needs else None)
-        targets = torch.cat([piece[0] for piece in pieces])
-        logprobs = scatter(torch.cat([piece[1] for piece in pieces]), targets, batch.num_tokens)
-        entropies = [piece[2] for piece in pieces if piece[2] is not None]
-        entropy = scatter(torch.cat(entropies), targets, batch.num_tokens) if entropies else None
-        return Outputs(logprobs=logprobs, entropy=entropy)
+        layouts = padded.layouts(batch, self.max_padded_tokens)
+        if not layouts:
+            return self._nothing(batch, needs)
+        targets = torch.cat([layout.targets for layout in layouts])
+        pieces = [self._bucket(batch, layout, needs, temperature) for layout in layouts]
+        found = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+        by_token = {
+            name: scatter(values, targets, batch.num_tokens) for name, values in found.items() if name != "logits"
+        }
+        return Outputs(**by_token, logits=found["logits"][targets.argsort()] if "logits" in found else None)
+
+    def _nothing(self, batch: Batch, needs: frozenset[str]) -> Outputs:
+        zeros = torch.zeros(batch.num_tokens, device=self.device)
+        return Outputs(
+            logprobs=zeros,
+            entropy=zeros if "entropy" in needs else None,
+            logits=torch.zeros(0, self._vocab_size, device=self.device) if "logits" in needs else None,
+        )
 
     def _bucket(
-        self, batch: Batch, layout: padded.Layout, entropy: bool, temperature: float
-    ) -> tuple[Tensor, Tensor | None]:
+        self, batch: Batch, layout: padded.Layout, needs: frozenset[str], temperature: float
+    ) -> dict[str, Tensor]:
+        """What is needed of the bucket's trained tokens, in its own order."""
+        token_ids, entropy = batch.token_ids[layout.targets], "entropy" in needs
+        head = None if "logits" in needs or self._fits(len(token_ids)) else self._head()
+        if head is not None:
+            return dict(zip(("logprobs", "entropy"), self._in_chunks(layout, head, token_ids, temperature, entropy)))
         with self._precision():
             logits = padded.kept_logits(self.model, layout, through_head=self._selects_positions())
-        return padded.token_logprobs(logits, batch.token_ids[layout.targets], temperature, entropy=entropy)
+        values = logprobs_of(logits.float(), token_ids, temperature=temperature, entropy=entropy)
+        found = dict(zip(("logprobs", "entropy"), values))
+        return found | {"logits": logits.float()} if "logits" in needs else found
+
+    def _in_chunks(
+        self, layout: padded.Layout, head: nn.Linear, token_ids: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, ...]:
+        with self._precision():
+            hidden = padded.kept_hidden(self.model, layout, head, through_head=self._selects_positions())
+            return token_logprobs(
+                hidden,
+                head.weight,
+                token_ids,
+                bias=head.bias,
+                temperature=temperature,
+                entropy=entropy,
+                max_bytes=self.max_logit_bytes,
+            )
+
+    def _fits(self, num_rows: int) -> bool:
+        """Whether that many rows of float32 logits stay within the bound."""
+        return num_rows * self._vocab_size * 4 <= self.max_logit_bytes
+
+    @property
+    def _vocab_size(self) -> int:
+        return int(self.model.config.get_text_config().vocab_size)
+
+    def _head(self) -> nn.Linear | None:
+        """The head, if the model's logits are plainly its product; probed once."""
+        if not self._is_head_probed:
+            with self._precision():
+                self._plain_head = padded.plain_head(self.model, self._vocab_size, self.device)
+            self._is_head_probed = True
+        return self._plain_head
 
     def _selects_positions(self) -> bool:
         if self._through_head is None:
-            vocab_size = int(self.model.config.get_text_config().vocab_size)
             with self._precision():
-                self._through_head = padded.selects_positions(self.model, vocab_size, self.device)
+                self._through_head = padded.selects_positions(self.model, self._vocab_size, self.device)
         return self._through_head
 
     def _require_context(self, batch: Batch) -> None:
@@ -160,7 +216,8 @@ class Policy:
         if self.lora is None or self.lora.dropout == 0.0:
             yield
             return
-        self._selects_positions()  # the probe would compare two different dropouts, and use up random numbers
+        self._selects_positions()  # a probe within would compare two different dropouts, and use up random numbers
+        self._head()
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
