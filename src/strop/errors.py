@@ -68,6 +68,14 @@ class PromptError(UserError):
         super().__init__(what, where=where, why=why, do=do)
 
 
+class ConstraintError(UserError):
+    """A constraint that cannot be enforced, has no completion, or leaves a row no token."""
+
+
+class VocabularyError(UserError):
+    """A tokenizer whose tokens cannot be constrained: too long, without bytes, or not a fast one."""
+
+
 class VerifierError(UserError):
     """A verifier or reward that raises, hangs, answers nonsense, or fails its audit."""
 

@@ -1,0 +1,121 @@
+"""What JSON grammars let through and JSON readers trip over: names that stand twice, numbers beyond every double.
+
+A guard follows the bytes of one text. It is immutable: ``after`` returns the next one, so that going back costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+
+MAX_DIGITS = 300
+"""Of a number without exponent; with one, 200 and two digits of exponent: always below 1e308."""
+_MAX_MANTISSA = 200
+_NEUTRAL, _STRING, _STRING_ESCAPE, _NAME, _NAME_ESCAPE, _NUMBER = range(6)
+_LOUD_NUMBER = re.compile(rb"[eE][+-]?[0-9]{3}|[0-9]{100}")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Where a JSON text stands: inside what, and the names that each open object has so far."""
+
+    mode: int = _NEUTRAL
+    frames: tuple[frozenset[str] | None, ...] = ()
+    """One an open bracket: the names of an object, None for an array."""
+    expects_name: bool = False
+    name: bytes = b""
+    num_digits: int = 0
+    num_exponent_digits: int = -1
+    """-1 before the exponent."""
+
+    @property
+    def in_text(self) -> bool:
+        """Whether the text stands inside a string that is a value, not after a backslash."""
+        return self.mode == _STRING
+
+    @property
+    def in_name(self) -> bool:
+        """Whether it stands inside a name."""
+        return self.mode in (_NAME, _NAME_ESCAPE)
+
+    @property
+    def has_names(self) -> bool:
+        """Whether a name could stand twice."""
+        return any(self.frames)
+
+    @property
+    def in_risky_number(self) -> bool:
+        """Whether a few more digits could exceed a double."""
+        return self.mode == _NUMBER and (self.num_exponent_digits >= 0 or self.num_digits > _MAX_MANTISSA // 2)
+
+    def after(self, text: bytes) -> Guard | None:
+        """The guard after ``text``, None where it may not stand."""
+        if self.mode == _STRING and b'"' not in text and b"\\" not in text:
+            return self
+        guard: Guard | None = self
+        for place in range(len(text)):
+            guard = guard._step(text[place : place + 1])
+            if guard is None:
+                return None
+        return guard
+
+    def _step(self, byte: bytes) -> Guard | None:
+        match self.mode:
+            case 1:
+                return replace(self, mode=_STRING_ESCAPE) if byte == b"\\" else self if byte != b'"' else self._neutral()
+            case 2:
+                return replace(self, mode=_STRING)
+            case 3:
+                if byte == b'"':
+                    return self._named()
+                return replace(self, mode=_NAME_ESCAPE if byte == b"\\" else _NAME, name=self.name + byte)
+            case 4:
+                return replace(self, mode=_NAME, name=self.name + byte)
+            case 5 if byte in b"0123456789.eE+-":
+                return self._in_number(byte)
+        return self._outside(byte)
+
+    def _neutral(self) -> Guard:
+        return Guard(frames=self.frames)
+
+    def _named(self) -> Guard | None:
+        try:
+            name = json.loads(b'"' + self.name + b'"')
+        except ValueError:
+            return None
+        names = self.frames[-1] if self.frames else None
+        if names is None:
+            return self._neutral()
+        return None if name in names else Guard(frames=(*self.frames[:-1], names | {name}))
+
+    def _in_number(self, byte: bytes) -> Guard | None:
+        if byte in b"eE":
+            return None if self.num_digits > _MAX_MANTISSA else replace(self, num_exponent_digits=0)
+        if not byte.isdigit():
+            return self
+        if self.num_exponent_digits >= 0:
+            return None if self.num_exponent_digits == 2 else replace(self, num_exponent_digits=self.num_exponent_digits + 1)
+        return None if self.num_digits == MAX_DIGITS else replace(self, num_digits=self.num_digits + 1)
+
+    def _outside(self, byte: bytes) -> Guard | None:
+        frames = self.frames
+        match byte:
+            case b'"':
+                return Guard(mode=_NAME if self.expects_name else _STRING, frames=frames)
+            case b"{":
+                return Guard(frames=(*frames, frozenset()), expects_name=True)
+            case b"[":
+                return Guard(frames=(*frames, None))
+            case b"}" | b"]":
+                return Guard(frames=frames[:-1])
+            case b",":
+                return Guard(frames=frames, expects_name=bool(frames) and frames[-1] is not None)
+        if byte in b"-0123456789":
+            return Guard(mode=_NUMBER, frames=frames, num_digits=int(byte != b"-"))
+        return self if self.mode == _NEUTRAL else Guard(frames=frames)
+
+
+def is_loud_number(text: bytes) -> bool:
+    """Whether a token could exceed a double all by itself."""
+    return _LOUD_NUMBER.search(text) is not None
