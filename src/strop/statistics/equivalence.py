@@ -1,0 +1,82 @@
+"""Evidence that nothing that matters changed: equivalence (two one-sided tests) and non-inferiority."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+
+from strop.statistics.bootstrap import NUM_RESAMPLES, paired_difference
+from strop.statistics.clusters import require_paired
+from strop.statistics.intervals import require_alpha
+from strop.statistics.seeds import over_seeds
+
+
+def is_equivalent(
+    candidate: Sequence[float],
+    baseline: Sequence[float],
+    *,
+    margin: float,
+    clusters: Sequence[Hashable] | None = None,
+    alpha: float = 0.05,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> bool:
+    """Whether both one-sided tests reject a difference of ``margin`` or more at level ``alpha`` (TOST).
+
+    That is: the 1 - 2 alpha interval of the paired difference lies inside (-margin, margin). *Source*: Schuirmann 1987.
+    Overlapping intervals are no equivalence, and too few items to tell answer False.
+    Raises: ValueError for a margin that is not positive and finite.
+    """
+    _require_margin(margin)
+    require_alpha(alpha)
+    _, interval = paired_difference(
+        candidate, baseline, clusters=clusters, confidence=1 - 2 * alpha, num_resamples=num_resamples, seed=seed
+    )
+    return -margin < interval.low and interval.high < margin
+
+
+def is_non_inferior(
+    candidate: Sequence[float],
+    baseline: Sequence[float],
+    *,
+    margin: float,
+    clusters: Sequence[Hashable] | None = None,
+    alpha: float = 0.05,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> bool:
+    """Whether a one-sided test rejects, at level ``alpha``, that the candidate is worse by ``margin`` or more.
+
+    That is: the lower end of the 1 - 2 alpha interval of candidate - baseline lies above -margin. Higher is better:
+    swap the runs for a measure where lower is. *Source*: Blackwelder 1982. Too few items to tell answer False.
+    Raises: ValueError for a margin that is not positive and finite.
+    """
+    _require_margin(margin)
+    require_alpha(alpha)
+    _, interval = paired_difference(
+        candidate, baseline, clusters=clusters, confidence=1 - 2 * alpha, num_resamples=num_resamples, seed=seed
+    )
+    return -margin < interval.low
+
+
+def is_equivalent_over_seeds(
+    candidate: Sequence[float], baseline: Sequence[float], *, margin: float, alpha: float = 0.05
+) -> bool:
+    """Whether two methods run on the same few seeds differ by less than ``margin`` (TOST with Student's t).
+
+    The 1 - 2 alpha t interval of the differences seed by seed lies inside (-margin, margin). *Source*: Schuirmann 1987.
+    A handful of runs is too few for ``is_equivalent``, whose bootstrap would be too sure. Seeds that all differ by one
+    value leave the spread unknown and answer False.
+    Raises: ValueError for a margin that is not positive and finite, and for fewer than two seeds.
+    """
+    _require_margin(margin)
+    require_alpha(alpha)
+    require_paired(candidate, baseline)
+    differences = [c - b for c, b in zip(candidate, baseline, strict=True)]
+    interval = over_seeds(differences, confidence=1 - 2 * alpha).interval
+    return interval is not None and -margin < interval.low and interval.high < margin
+
+
+def _require_margin(margin: float) -> None:
+    if not 0 < margin < math.inf:
+        raise ValueError(f"the margin is the largest difference that does not matter; it is not {margin}")
