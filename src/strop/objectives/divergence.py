@@ -196,9 +196,11 @@ def gkd(*, beta: float = 0.5, tau: float = 1.0) -> Divergence:
 def minillm(*, clip: float = 0.2) -> Total:
     """MiniLLM: the exact KL(S || T) of every single step, and a clipped policy gradient for what a step leads to.
 
-    *Source*: Gu et al. 2024 (arXiv:2306.08543), eq. 5 and section 2.2. The policy-gradient part reads ``advantages``:
-    the teacher's log-ratio from the *next* token on (``strop.credit``). Sampled at temperature 1. The paper's third
-    term, a likelihood on pre-training text, needs other rows: give it as batches of its own.
+    *Source*: Gu et al. 2024 (arXiv:2306.08543), eq. 5 and section 2.2. The policy-gradient part reads ``advantages``,
+    sampled at temperature 1: with the teacher's log-ratio summed from the *next* token on, the sum of both terms is on
+    average the exact gradient of KL(S || T) of whole answers; the whitened, length-normalised ones of ``strop.credit``
+    are the released code's and start at the token itself. The paper's third term, a likelihood on pre-training text,
+    needs other rows: give it as batches of its own.
     """
     surrogate = PolicyGradient(aggregate="token_mean", clip_low=clip, clip_high=clip)
     return Total(((1.0, surrogate), (1.0, Divergence(kind="reverse"))))
