@@ -59,8 +59,8 @@ def expected_calibration_error(
     Σ_b n_b/n |mean p in b - mean y in b|
 
     *Source*: Naeini et al. 2015; Guo et al. 2017, eq. 5. ``equal_width``: bins [i/B, (i+1)/B), the last with 1.
-    ``equal_count``: by rank, equal probabilities together, so that the order of the items never matters. Biased upwards:
-    noise in small bins is taken for miscalibration, so compare at equal n and bins only.
+    ``equal_count``: by rank, equal probabilities together, so that the order of the items never matters. Biased
+    upwards: noise in small bins is taken for miscalibration, so compare at equal n and bins only.
     Raises: ValueError without items, for unequal lengths, for what is no probability, for fewer than one bin.
     """
     stated, came_true = _checked(probabilities, outcomes)
@@ -76,8 +76,8 @@ def auc(scores: Sequence[float], outcomes: Sequence[bool]) -> float:
     Σ_{i pos, j neg} (1[s_i > s_j] + ½ 1[s_i = s_j]) / (n_pos n_neg), from mid-ranks:
     (Σ ranks of positives - n_pos (n_pos + 1) / 2) / (n_pos n_neg)
 
-    *Source*: Mann and Whitney 1947; Hanley and McNeil 1982. Raises: ValueError unless both outcomes occur: with one class
-    there is nothing to rank; for unequal lengths and scores that are not numbers.
+    *Source*: Mann and Whitney 1947; Hanley and McNeil 1982. Raises: ValueError unless both outcomes occur, for
+    with one class there is nothing to rank; for unequal lengths and scores that are not numbers.
     """
     ranked, positive = _arrays(scores, outcomes)
     if np.isnan(ranked).any():

@@ -144,10 +144,11 @@ def _rejection_rate(m: int, share: float, alpha: float) -> float:
 def _binomial(n: int, p: float) -> NDArray[np.float64]:
     """P(X = 0), …, P(X = n) of a binomial."""
     if p in (0, 1):
-        return np.eye(1, n + 1, n if p else 0)[0]
+        return np.asarray(np.eye(1, n + 1, n if p else 0)[0], dtype=np.float64)
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
     k = np.arange(n + 1)
-    return np.exp(logs[n] - logs - logs[::-1] + k * math.log(p) + (n - k) * math.log1p(-p))
+    chances = np.exp(logs[n] - logs - logs[::-1] + k * math.log(p) + (n - k) * math.log1p(-p))
+    return np.asarray(chances, dtype=np.float64)
 
 
 def _require_discordant(gain_rate: float, loss_rate: float, alpha: float) -> None:

@@ -74,8 +74,9 @@ def bradley_terry(comparisons: Sequence[Comparison], confidence: float = 0.95) -
     P(first wins) = σ(θ_first - θ_second + x · β),  max Σ s log P + (1 - s) log(1 - P),  Σ θ = 0, by Newton's method
 
     *Source*: Bradley and Terry 1952; ties as half a win for each; existence: Ford 1957. Intervals: the inverse Fisher
-    information. A tie varies less than the win it is counted as, so with many ties they are conservative. Comparisons are
-    independent: of one prompt judged twice (both orders) hand in the mean score, or the intervals are too narrow.
+    information. A tie varies less than the win it is counted as, so with many ties they are conservative. Comparisons
+    are independent: a prompt judged twice (in both orders) is one comparison and hands in one score (two different
+    verdicts: a tie), or the intervals are too narrow.
     Raises: ValueError without comparisons; for one with itself; for a score that is none; where ratings do not exist
     because some never lost to, or never met, the others (their ratings would be infinite), or the covariates cannot be
     told from the ratings or from each other, or decide every comparison.
@@ -88,7 +89,7 @@ def bradley_terry(comparisons: Sequence[Comparison], confidence: float = 0.95) -
     if np.linalg.matrix_rank(design) < design.shape[1] - 1:
         raise ValueError("a covariate cannot be told from the ratings or the other covariates: drop it")
     fitted, information = _maximise(design, scores, len(names))
-    covariance = np.linalg.inv(information)
+    covariance = np.asarray(np.linalg.inv(information), dtype=np.float64)
     covariance[: len(names), : len(names)] -= 1 / len(names) ** 2
     return Ratings(
         names=tuple(names),

@@ -28,7 +28,10 @@ def central_probability(t: float, degrees: int) -> float:
 
 
 def t_quantile(confidence: float, degrees: int) -> float:
-    """The t with P(|T| ≤ t) = confidence. Raises: ValueError for a confidence outside (0, 1) or no degree of freedom."""
+    """The t with P(|T| ≤ t) = confidence.
+
+    Raises: ValueError for a confidence outside (0, 1) and without a degree of freedom.
+    """
     require_confidence(confidence)
     if degrees < 1:
         raise ValueError(f"Student's t needs at least one degree of freedom, not {degrees}")
