@@ -32,6 +32,7 @@ TRAINED = [1, 3, 4, 6]
 
 def test_the_denominators_are_trained_tokens_and_sequences_that_have_some() -> None:
     assert denominators(batch()) == {"tokens": 4.0, "sequences": 2.0}
+    assert all(isinstance(number, float) for number in denominators(batch()).values())
     assert denominators(collate(rows()[2:])) == {"tokens": 0.0, "sequences": 0.0}
 
 
@@ -89,3 +90,11 @@ def test_the_constant_is_asserted_to_be_there() -> None:
 
 def test_the_objective_counts_what_it_divides_by() -> None:
     assert PolicyGradient().count(batch()) == {"tokens": 4.0, "sequences": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "value"), [("token_mean", 5.0), ("sequence_mean", 5.0), ("sequence_sum", 5.0), ("constant", 0.5)]
+)
+def test_a_step_of_one_token_is_divided_by_one(aggregate: Any, value: float) -> None:
+    alone = collate(rows()[1:2])
+    assert AGGREGATES[aggregate](LOSSES[5:7], alone, denominators(alone), 10).item() == pytest.approx(value)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from random_batches import Descent, descend, random_rows, row
+from random_batches import Descent, descend, masked_out, random_rows, row
 from strop.batches import collate
 from strop.errors import RecipeError
 from strop.objectives import ValueLoss, explained_variance
@@ -102,9 +102,18 @@ def test_only_the_values_have_a_gradient(seed: int) -> None:
 
 def test_it_needs_the_values_and_counts_the_trained_tokens() -> None:
     assert ValueLoss().needs == {"values"}
-    assert ValueLoss().count(collate([row([-1.0] * 3)])) == {"tokens": 3.0}
+    count = ValueLoss().count(collate([row([-1.0] * 3)]))
+    assert count == {"tokens": 3.0}
+    assert all(isinstance(number, float) for number in count.values())
     with pytest.raises(AssertionError, match="critic"):
         descend(ValueLoss(), [row([-1.0], old_values=[1.0], returns=[1.0])])
+
+
+def test_nothing_to_train_is_zero() -> None:
+    result = descend(ValueLoss(), [masked_out(row([-1.0], values=1.0, old_values=1.0, returns=3.0))])
+    assert result.value == 0.0
+    assert set(result.metrics.values()) == {0.0}
+    assert not result.gradient_of("values").any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
