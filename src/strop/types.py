@@ -152,6 +152,8 @@ class Completion:
     """Under the model at temperature 1, untouched; None unless asked for."""
     log_allowed_mass: float | None = None
     """Σ_t log of the probability that the constraint left to its allowed tokens, in nats; None without a constraint."""
+    violations: tuple[str, ...] = ()
+    """What the validator of record finds wrong in a finished text whose constraint was not enforced token by token."""
 
 
 VerdictState = Literal["graded", "unparsable", "timeout", "error", "infrastructure"]
