@@ -46,6 +46,8 @@ def test_by_hand_the_logits_ln_3_and_0_give_three_quarters() -> None:
     # at temperature 1/2 the odds are 9 to 1; a bias of ln 9 on the other one makes them even
     (colder,) = token_logprobs(hidden, weight, torch.tensor([1]), temperature=0.5)
     assert colder.tolist() == pytest.approx([math.log(0.1)])
+    (hotter,) = token_logprobs(hidden, weight, torch.tensor([1]), temperature=2.0)
+    assert hotter.tolist() == pytest.approx([-math.log(1 + math.sqrt(3))])
     _, entropy = token_logprobs(hidden, weight, torch.tensor([1]), bias=torch.tensor([0.0, math.log(3)]), entropy=True)
     assert entropy.tolist() == pytest.approx([math.log(2)])
 

@@ -327,6 +327,8 @@ def test_the_defaults_are_the_plain_forward_divergence() -> None:
     assert Divergence() == Divergence(kind="forward", beta=None, tau=1.0)
     assert Divergence().needs == {"logits"}
     assert Divergence().temperature == 1.0
+    with pytest.raises(TypeError, match="temperature"):
+        Divergence(temperature=2.0)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,14 @@ def test_a_margin_is_by_how_much_the_preferred_row_must_lead() -> None:
     assert descend(BradleyTerry(center=0.0), rows[::-1]).value == pytest.approx(result.value)
 
 
+def test_a_margin_is_a_constant() -> None:
+    batch = collate(pair([2.0], [0.5], margins=1.0))
+    margins = batch.facts["margins"].requires_grad_()
+    scores = batch.streams["scores"].requires_grad_()
+    loss = BradleyTerry()(Outputs(logprobs=scores, scores=scores), batch, {"pairs": 1.0}).value
+    assert torch.autograd.grad(loss, [scores, margins], allow_unused=True)[1] is None
+
+
 def test_centring_pulls_the_sum_of_both_scores_to_zero() -> None:
     rows = pair([3.0], [1.0])
     plain, centred = descend(BradleyTerry(center=0.0), rows), descend(BradleyTerry(center=0.1), rows)
@@ -112,6 +120,8 @@ def test_a_centring_that_is_none_is_refused(center: float) -> None:
 def test_what_it_asks_of_the_policy() -> None:
     assert BradleyTerry().needs == {"scores"}
     assert BradleyTerry().temperature == 1.0
+    with pytest.raises(TypeError, match="temperature"):
+        BradleyTerry(temperature=2.0)  # type: ignore[call-arg]
     bare = [replace(s, streams={"logprobs": s.streams["logprobs"]}) for s in pair([1.0], [0.0])]
     with pytest.raises(AssertionError, match="not asked for scores"):
         descend(BradleyTerry(), bare)

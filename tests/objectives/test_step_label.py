@@ -77,6 +77,8 @@ def test_a_rating_that_is_no_probability_is_a_mistake(label: float) -> None:
 def test_what_it_asks_of_the_policy() -> None:
     assert StepLabel().needs == {"scores"}
     assert StepLabel().temperature == 1.0
+    with pytest.raises(TypeError, match="temperature"):
+        StepLabel(temperature=2.0)  # type: ignore[call-arg]
     sample = labelled([0.0], [1.0])
     bare = replace(sample, streams={key: s for key, s in sample.streams.items() if key != "scores"})
     with pytest.raises(AssertionError, match="not asked for scores"):

@@ -129,12 +129,12 @@ class _Head:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, compute: torch.dtype) -> None:
         self.compute = compute
-        self.weight = weight.detach().to(compute)
-        self.bias = None if bias is None else bias.detach().to(compute)
+        self.weight = weight.to(compute)
+        self.bias = None if bias is None else bias.to(compute)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden · weightᵀ + bias, [m, V], widened after the product as the model's own head leaves it."""
-        return functional.linear(hidden.detach().to(self.compute), self.weight, self.bias).to(_wide(self.compute))
+        return functional.linear(hidden.to(self.compute), self.weight, self.bias).to(_wide(self.compute))
 
 
 def _d_logits(

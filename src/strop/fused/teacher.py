@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,14 +32,13 @@ def against_teacher(
     ``weight [V, H]``, ``teacher_hidden [M, H']``, ``teacher_weight [V, H']``.
     Differentiable in ``hidden``, ``weight`` and ``bias``; the teacher is a constant. Both share ``max_bytes``.
     """
-    frozen_weight = teacher_weight.detach()
-    frozen_bias = None if teacher_bias is None else teacher_bias.detach()
 
     def function(logits: Tensor, teacher_rows: Tensor) -> tuple[Tensor, ...]:
-        teacher_logits = functional.linear(teacher_rows, frozen_weight, frozen_bias).to(logits.dtype)
-        return (terms((logits / tau).log_softmax(-1), (teacher_logits / tau).log_softmax(-1)),)
+        with torch.no_grad():
+            teacher_logits = functional.linear(teacher_rows, teacher_weight, teacher_bias).to(logits.dtype)
+        return (terms((logits / tau).log_softmax(1), (teacher_logits / tau).log_softmax(1)),)
 
-    rows = by_rows(function, hidden, weight, teacher_hidden.detach(), bias=bias, max_bytes=max_bytes // 2)
+    rows = by_rows(function, hidden, weight, teacher_hidden, bias=bias, max_bytes=max_bytes // 2)
     return rows[0]
 
 
@@ -61,7 +61,7 @@ def against_top(
     """
 
     def function(logits: Tensor, ids: Tensor, logprobs: Tensor) -> tuple[Tensor, ...]:
-        return (terms((logits / tau).log_softmax(-1), ids, logprobs),)
+        return (terms((logits / tau).log_softmax(1), ids, logprobs),)
 
     rows = by_rows(function, hidden, weight, top_ids, top_logprobs, bias=bias, max_bytes=max_bytes)
     return rows[0]

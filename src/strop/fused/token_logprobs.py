@@ -38,5 +38,5 @@ def logprobs_of(logits: Tensor, token_ids: Tensor, *, temperature: float, entrop
         logits = logits / temperature
     if not entropy:
         return (-functional.cross_entropy(logits, token_ids, reduction="none"),)
-    every = logits.log_softmax(-1)
-    return every.gather(-1, token_ids[:, None]).squeeze(-1), -(every.exp() * every).sum(-1)
+    every = logits.log_softmax(1)
+    return every.gather(1, token_ids[:, None])[:, 0], -(every.exp() * every).sum(1)

@@ -33,7 +33,7 @@ def forward_kl(student: Tensor, teacher: Tensor) -> Tensor:
     Gradient in the student's logits: p_S - p_T.
     """
     student, teacher = _finite(student), _constant(teacher)
-    return (teacher.exp() * (teacher - student)).sum(-1)
+    return (teacher.exp() * (teacher - student)).sum(1)
 
 
 def reverse_kl(student: Tensor, teacher: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def reverse_kl(student: Tensor, teacher: Tensor) -> Tensor:
     log p_T - KL).
     """
     student, teacher = _finite(student), _constant(teacher)
-    return (student.exp() * (student - teacher)).sum(-1)
+    return (student.exp() * (student - teacher)).sum(1)
 
 
 def generalized_jsd(student: Tensor, teacher: Tensor, beta: float) -> Tensor:
@@ -56,8 +56,8 @@ def generalized_jsd(student: Tensor, teacher: Tensor, beta: float) -> Tensor:
     """
     student, teacher = _finite(student), _constant(teacher)
     mixture = torch.logaddexp(teacher + math.log(beta), student + math.log1p(-beta))
-    from_teacher = (teacher.exp() * (teacher - mixture)).sum(-1)
-    from_student = (student.exp() * (student - mixture)).sum(-1)
+    from_teacher = (teacher.exp() * (teacher - mixture)).sum(1)
+    from_student = (student.exp() * (student - mixture)).sum(1)
     return beta * from_teacher + (1 - beta) * from_student
 
 
@@ -70,16 +70,16 @@ def with_tail(student: Tensor, top_ids: Tensor, top_logprobs: Tensor) -> tuple[T
     conditional distributions: a student with most of its mass elsewhere would look perfect.
     Shapes: ``student [M, V]`` log-probabilities, ``top_ids [M, K]`` distinct, ``top_logprobs [M, K]``.
     """
-    listed, teacher = _finite(student).gather(-1, top_ids), _constant(top_logprobs)
-    if top_ids.shape[-1] == student.shape[-1]:
+    listed, teacher = _finite(student).gather(1, top_ids), _constant(top_logprobs)
+    if top_ids.shape[1] == student.shape[1]:
         return listed, teacher
-    rest = _finite(student).scatter(-1, top_ids, -torch.inf).logsumexp(-1, keepdim=True)
-    return torch.cat([listed, rest], -1), torch.cat([teacher, _tail_mass(teacher)[:, None].log()], -1)
+    rest = _finite(student).scatter(1, top_ids, -torch.inf).logsumexp(1, keepdim=True)
+    return torch.cat([listed, rest], 1), torch.cat([teacher, _tail_mass(teacher)[:, None].log()], 1)
 
 
 def _tail_mass(top_logprobs: Tensor) -> Tensor:
     """1 - Σ_k p_k, not below 0: [M, K] → [M]."""
-    return (1 - top_logprobs.exp().sum(-1)).clamp(min=0)
+    return (1 - top_logprobs.exp().sum(1)).clamp(min=0)
 
 
 def _finite(logprobs: Tensor) -> Tensor:
@@ -155,13 +155,13 @@ class Divergence:
         assert outputs.logits is not None, "the policy was not asked for logits"
         top_ids = batch.streams["teacher_top_ids"][batch.loss_mask].long()
         top_logprobs = batch.streams["teacher_top_logprobs"].detach()[batch.loss_mask]
-        student, teacher = with_tail((outputs.logits / self.tau).log_softmax(-1), top_ids, top_logprobs)
+        student, teacher = with_tail((outputs.logits / self.tau).log_softmax(1), top_ids, top_logprobs)
         terms = DIVERGENCES[self.kind](student, teacher, self.beta)
-        likeliest = top_ids.gather(-1, top_logprobs.argmax(-1, keepdim=True))[:, 0]
+        likeliest = top_ids.gather(1, top_logprobs.argmax(1, keepdim=True))[:, 0]
         measured = {
             "divergence": terms.detach(),
             "teacher_tail": _tail_mass(top_logprobs),
-            "agreement": (outputs.logits.argmax(-1) == likeliest).to(terms.dtype),
+            "agreement": (outputs.logits.argmax(1) == likeliest).to(terms.dtype),
         }
         num_tokens = max(totals["tokens"], 1.0)
         return Loss(
