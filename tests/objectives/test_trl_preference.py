@@ -224,7 +224,7 @@ def test_kto_equals_trls(seed: int, shift: float) -> None:
 
 
 def test_ktos_reference_point_is_of_the_step_here_and_of_the_micro_batch_in_trl() -> None:
-    """In TRL the accumulation steps are part of the loss: half the micro-batch size is another objective."""
+    """TRL follows the paper's estimate in every microbatch, so half the micro-batch size is another objective."""
     rows, kl = random_rows(3, num_groups=4), mismatched(3, 0.5)[:4]
     halves = [trl_kto(rows[:4], kl[:2], beta=0.3, **EVEN)[0], trl_kto(rows[4:], kl[2:], beta=0.3, **EVEN)[0]]
     whole = trl_kto(rows, kl, beta=0.3, **EVEN)[0]

@@ -21,8 +21,8 @@ class ChosenCrossEntropy:
     ``token_mean``: - Σ_it m log p / Σ_it m over the chosen answers of the step; ``sequence_mean``: the mean over pairs
     of the answer's mean; ``sequence_sum``: the mean over pairs of the answer's sum, which is -log p(chosen).
 
-    *Source*: the likelihood term of ORPO (arXiv:2403.07691, eq. 6) and CPO (arXiv:2401.08417, eq. 4), and of iterative
-    RPO (arXiv:2404.19733, eq. 1), which differ in the aggregate only. Prompt tokens are never trained here.
+    *Source*: the likelihood term of ORPO (arXiv:2403.07691, eq. 6), CPO (arXiv:2401.08417, section 3) and iterative RPO
+    (arXiv:2404.19733, section 2), which differ in the aggregate only. Prompt tokens are never trained here.
     Reads pairs (see ``strop.objectives.pairs``). Differentiable in ``outputs.logprobs`` only.
     Metrics: ``nll_chosen``, the token mean whatever the aggregate, in nats.
     Raises: RecipeError for an unknown ``aggregate``.

@@ -13,7 +13,7 @@ from strop.objectives.total import Total
 def cpo(*, beta: float = 0.1, weight: float = 1.0, aggregate: ChosenAggregate = "token_mean") -> Total:
     """CPO: - mean log σ(β (log p(chosen) - log p(rejected))) + ``weight`` · NLL(chosen), without a reference.
 
-    *Source*: Xu et al. 2024 (arXiv:2401.08417), eqs. 3 to 5. The comparison is DPO's with a uniform reference, on
+    *Source*: Xu et al. 2024 (arXiv:2401.08417), section 3. The comparison is DPO's with a uniform reference, on
     sums over the answer. The paper's NLL is that of the whole answer, ``sequence_sum``; its code
     and TRL take the mean over tokens, which is the default here. CPO-SimPO is the same sum with ``SimPO()``.
     Metrics: those of pairs and ``nll_chosen``. Raises: RecipeError for settings without a meaning.

@@ -20,7 +20,8 @@ def reference_point(log_ratios: Tensor) -> Tensor:
 
     ``log_ratios [K]``: sums over the answers y' of *mismatched* pairs, each answer under the prompt of another row. One
     value serves the whole optimizer step: hand it to every row as the fact ``reference_kl``.
-    *Source*: Ethayarajh et al. 2024 (arXiv:2402.01306), section 4.1. Raises: RecipeError without log-ratios.
+    *Source*: Ethayarajh et al. 2024 (arXiv:2402.01306), section 4, which estimates it in every microbatch: there
+    the microbatch size is part of the objective. Raises: RecipeError without log-ratios.
     """
     if not log_ratios.numel():
         raise RecipeError(
@@ -36,7 +37,7 @@ class KTO:
     r(y) = Σ_t m_t log p(y_t) - Σ_t m_t log p_ref(y_t)
     L = mean λ_D (1 - σ(β (r - z₀))) over desirable and λ_U (1 - σ(β (z₀ - r))) over undesirable answers together
 
-    *Source*: Ethayarajh et al. 2024 (arXiv:2402.01306), eqs. 7 and 8.
+    *Source*: Ethayarajh et al. 2024 (arXiv:2402.01306), section 4, eq. 7.
     Reads the stream ``ref_logprobs [N]`` and the facts ``preferred [S]`` (1 desirable, 0 undesirable) and
     ``reference_kl [S]`` (z₀, see ``reference_point``): a constant, the same for every row of the step. No pairs.
     Differentiable in ``outputs.logprobs`` only: dL/dr = ∓ λ β σ'(β (r - z₀)), largest at z₀ and fading on both sides,

@@ -22,7 +22,7 @@ class RobustDPO:
     If every label is flipped with probability ε, independently of the pair, the expectation of L over the flips is
     DPO's loss on the true labels: (1 - ε) L(h) + ε L(-h) = ℓ(h).
 
-    *Source*: Chowdhury, Kini, Natarajan 2024 (arXiv:2403.00409), eq. 12.
+    *Source*: Chowdhury, Kini, Natarajan 2024 (arXiv:2403.00409), the loss of rDPO.
     Reads pairs (see ``strop.objectives.pairs``, also for the metrics) and the stream ``ref_logprobs [N]``.
     Differentiable in ``outputs.logprobs`` only: dL/dl(chosen) = -β [(1 - ε) σ(-β h) + ε σ(β h)] / (1 - 2ε). It never
     fades: for large h the loss falls by β ε / (1 - 2ε) a nat, without bound. At the reference L = ln 2.

@@ -13,7 +13,7 @@ from strop.objectives.total import Total
 def rpo(*, beta: float = 0.1, weight: float = 1.0, aggregate: ChosenAggregate = "sequence_mean") -> Total:
     """DPO+SFT: DPO's loss + ``weight`` · NLL(chosen), each answer's NLL averaged over its tokens.
 
-    *Source*: iterative RPO, Pang et al. 2024 (arXiv:2404.19733), eq. 1, whose α is ``weight`` and divides by the
+    *Source*: iterative RPO, Pang et al. 2024 (arXiv:2404.19733), section 2, whose α is ``weight`` and divides by the
     answer's length; ``token_mean`` is TRL's ``loss_type=["sigmoid", "sft"]``.
     Metrics: those of pairs and ``nll_chosen``. Raises: RecipeError for settings without a meaning.
     """
