@@ -141,7 +141,7 @@ class PolicyGradient:
         measured = self._measure(ratio.detach(), advantages)
         measured["approx_kl"] = k3(old_logprobs - logprobs.detach())
         if self.correction is not None:
-            sampler_logprobs = torch.where(is_expert, old_logprobs, batch.streams["sampler_logprobs"].detach())
+            sampler_logprobs = torch.where(is_expert, old_logprobs, batch.streams["sampler_logprobs"])
             weights, gaps = self.correction(old_logprobs, sampler_logprobs, chosen)
             losses = losses * weights
             measured |= gaps
