@@ -19,7 +19,7 @@ RowFunction = Callable[..., tuple[Tensor, ...]]
 """``function(logits [m, V], *rows [m, ...])`` → numbers ``[m]``, each differentiable in the logits of its own row."""
 
 MAX_BYTES = 32 * 1024 * 1024
-"""What the logits of one chunk may take; the backward pass holds about four times as much."""
+"""What the logits of one chunk may take; the backward pass holds several times as much."""
 
 
 def by_rows(
