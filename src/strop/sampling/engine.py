@@ -1,0 +1,506 @@
+"""The embedded engine: continuous batching over a decoder.
+
+Requests wait in order, enter the running batch as memory and rows allow, and leave it the moment they end. Every one
+has its own parameters, seed, adapter, constraint and deadline; what is drawn for it does not depend on its companions.
+Not for several threads at once: a server steps it in one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from strop.constraints import Vocabulary, apply, compile_constraint, fill_batch
+from strop.errors import ConstraintError, MemoryLimitError, ModelError, NonFiniteError, PromptError
+from strop.models import hardware
+from strop.sampling.decoding import Adapter, Decoder
+from strop.sampling.draw import Drawn, Settings, draw_rows
+from strop.sampling.generic import GenericDecoder
+from strop.sampling.params import check_params
+from strop.sampling.requests import Event, FinishReason, Request, Row
+from strop.types import Completion
+
+if TYPE_CHECKING:
+    from strop.models import Policy
+
+_MIN_BYTES = 2**30
+_MEMORY_SHARE = 0.25
+_PREFILL_TOKENS = 2**15
+_ADMIT_SHARE = 8  # a full batch takes newcomers once they are an eighth of it: each time costs a forward of its own
+
+
+class Engine:
+    """Runs requests on a policy. ``max_rows`` and ``max_bytes`` (of keys and values) bound the running batch.
+
+    One request always runs, however large. The policy's weights must stay as they are while requests run; they are
+    taken anew whenever the batch was empty before.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        decoder: Decoder | None = None,
+        max_rows: int = 256,
+        max_bytes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        assert max_rows >= 1, f"max_rows = {max_rows}"
+        self.policy = policy
+        self.decoder: Decoder = decoder or GenericDecoder(policy)
+        self.max_rows = max_rows
+        self.max_bytes = max_bytes or default_cache_bytes(policy.device)
+        self.refresh_seconds = 0.0
+        """Time spent so far on taking the policy's weights over."""
+        self._clock = clock
+        self._waiting: deque[Row] = deque()
+        self._rows: list[Row] = []
+        self._logits = torch.empty(0)
+        self._slots = torch.empty(0, dtype=torch.int64)
+        self._settings: Settings | None = None
+        self._events: list[Event] = []
+        self._adapters: dict[str, int] = {}
+        self._num_requests = 0
+        self._in_session = False
+
+    # -------------------------------------------------------------------------------------------------------- requests
+
+    def submit(self, request: Request) -> int:
+        """The id of the request, which now waits for its turn.
+
+        Raises: PromptError for a prompt that is empty, has ids out of range, or leaves no room for ``max_new_tokens``
+        in the context (never clipped); RecipeError, ConstraintError, VocabularyError for impossible parameters;
+        ModelError for an adapter that is not loaded.
+        """
+        self.check(request)
+        row = self._row(request)
+        self._waiting.append(row)
+        return row.id
+
+    def check(self, request: Request, index: int = 0) -> None:
+        """Raise what ``submit`` would raise for the request's prompt, parameters and adapter."""
+        check_params(request.params, self.decoder.vocab_size)
+        _check_prompt(request, index, self.policy.max_length, self.decoder.vocab_size)
+        if request.adapter and request.adapter not in self._adapters:
+            raise ModelError(
+                f"there is no adapter {request.adapter!r}",
+                where=request.name,
+                why=f"loaded are {', '.join(sorted(a[:12] for a in self._adapters)) or 'none'}",
+                do="load it first; an adapter is known by its digest",
+            )
+
+    def _row(self, request: Request) -> Row:
+        compiled = None
+        if request.params.constraint is not None:
+            vocabulary = Vocabulary.of(self.policy.template, self.decoder.vocab_size)
+            compiled = compile_constraint(request.params.constraint, vocabulary)
+            if compiled.min_tokens > request.params.max_new_tokens:
+                raise ConstraintError(
+                    f"max_new_tokens = {request.params.max_new_tokens} is too small for the constraint",
+                    where=request.name,
+                    why=f"a short completion takes {compiled.min_tokens} tokens, the stop token included",
+                    do="raise max_new_tokens",
+                )
+        self._num_requests += 1
+        adapter = self._adapters[request.adapter] if request.adapter else -1
+        row = Row(self._num_requests - 1, request, self.policy.template, adapter, compiled)
+        if request.params.deadline_s is not None:
+            row.deadline = self._clock() + request.params.deadline_s
+        return row
+
+    def load_adapter(self, adapter: Adapter) -> str:
+        """The digest by which requests name the adapter. Raises: ModelError where it does not fit the model."""
+        if adapter.digest not in self._adapters:
+            self._adapters[adapter.digest] = self.decoder.load(adapter)
+        return adapter.digest
+
+    def cancel(self, id: int) -> bool:
+        """End a request now, with what it has; its memory is free at once. False if it is not there any more."""
+        for row in (*self._waiting, *self._rows):
+            if row.id == id:
+                self._end([row], "cancelled")
+                return True
+        return False
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that have not begun."""
+        return len(self._waiting)
+
+    @property
+    def num_running(self) -> int:
+        """Requests in the batch."""
+        return len(self._rows)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether ``step`` would do and tell nothing."""
+        return not (self._waiting or self._rows or self._events)
+
+    # --------------------------------------------------------------------------------------------------------- running
+
+    def run(self, requests: Sequence[Request]) -> list[Completion]:
+        """The completions, in order; requests submitted before run along, and their events are told by ``step``.
+
+        Raises: what ``submit`` raises, before anything runs, and the first error of one of these requests; the others
+        are then cancelled.
+        """
+        for index, request in enumerate(requests):
+            self.check(request, index)
+        rows = [self._row(request) for request in requests]
+        self._waiting.extend(rows)
+        mine = {row.id: place for place, row in enumerate(rows)}
+        found: list[Completion | None] = [None] * len(rows)
+        others: list[Event] = []
+        left = len(rows)
+        try:
+            with self.session():
+                while left:
+                    for event in self.step():
+                        if event.id not in mine:
+                            others.append(event)
+                        elif event.error is not None:
+                            raise event.error
+                        elif event.completion is not None:
+                            found[mine[event.id]] = event.completion
+                            left -= 1
+        finally:
+            self._drop({row.id for row in rows if not row.is_over})
+            self._events = others + [event for event in self._events if event.id not in mine]
+        return [completion for completion in found if completion is not None]
+
+    def step(self) -> list[Event]:
+        """Admit who fits, draw one token for every running request, and tell what happened, in the order of the batch.
+
+        An error of one request (logits that are not finite, a constraint without a way on) is told in its event, and
+        the others go on; after an error of the model all running requests are told it. The engine stays usable.
+        """
+        with self.session():
+            try:
+                self._expire()
+                self._admit()
+                if self._rows:
+                    self._draw()
+                    self._tell()
+                    self._feed()
+            except Exception as error:
+                self._fail_all(error)
+            except BaseException:
+                self._drop({row.id for row in self._rows})
+                raise
+        events, self._events = self._events, []
+        return events
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """What ``step`` needs around it, to be entered once for many: no dropout, no gradients, the right precision."""
+        if self._in_session:
+            yield
+            return
+        with ExitStack() as stack:
+            stack.enter_context(_evaluating(self.policy.model))
+            stack.enter_context(self.policy.autocast())
+            stack.enter_context(torch.inference_mode())
+            self._in_session = True
+            try:
+                if not self._rows:
+                    self.refresh_seconds += self.decoder.refresh()
+                yield
+            finally:
+                self._in_session = False
+
+    def _expire(self) -> None:
+        late = [row for row in (*self._waiting, *self._rows) if row.deadline is not None]
+        if late:
+            now = self._clock()
+            self._end([row for row in late if row.deadline is not None and row.deadline <= now], "deadline")
+
+    def _admit(self) -> None:
+        count = self._num_fitting()
+        if not count:
+            return
+        rows = [self._waiting.popleft() for _ in range(count)]
+        self._rows += rows  # at once, so that an error finds them
+        slots, logits = self.decoder.add(
+            [row.request.prompt for row in rows], [row.params.max_new_tokens for row in rows], [r.adapter for r in rows]
+        )
+        for row, slot in zip(rows, slots, strict=True):
+            row.slot = slot
+            row.mark_seen(self.decoder.vocab_size)
+        self._logits = torch.cat([self._logits, logits]) if len(self._rows) > count else logits
+        self._changed()
+
+    def _num_fitting(self) -> int:
+        """How many of those who wait enter now."""
+        bound = min(len(self._waiting), self.max_rows - len(self._rows))
+        if bound <= 0:
+            return 0
+        running = [row.length for row in self._rows]
+        lengths: list[int] = []
+        prefill: list[int] = []
+        before: Sequence[int] | None = None
+        for row in list(self._waiting)[:bound] if bound < len(self._waiting) else self._waiting:
+            lengths.append(row.length)
+            new = 0 if row.request.prompt == before else len(row.request.prompt)
+            prefill.append((prefill[-1] if prefill else 0) + new)
+            before = row.request.prompt
+        low, high = 0, bound
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.decoder.bytes_for([*running, *lengths[:middle]]) <= self.max_bytes
+            if fits and (middle == 1 or prefill[middle - 1] <= _PREFILL_TOKENS):
+                low = middle
+            else:
+                high = middle - 1
+        if not running:
+            return max(low, 1)
+        return low if low >= min(len(self._waiting), max(1, len(running) // _ADMIT_SHARE)) else 0
+
+    def _draw(self) -> None:
+        """One token for every running row."""
+        rows = self._rows
+        mask = self._mask(rows)
+        uniform = torch.tensor([row.uniform() for row in rows], dtype=torch.float64).to(self.policy.device)
+        drawn = draw_rows(self._logits, self._current_settings(), uniform, seen=_seen(rows, self._logits), mask=mask)
+        self._logits = torch.empty(0)  # they are spent; rows may leave without a copy
+        _record(rows, drawn)
+
+    def _current_settings(self) -> Settings:
+        if self._settings is None:
+            self._settings = Settings([row.params for row in self._rows], self._logits.device)
+        return self._settings
+
+    def _mask(self, rows: Sequence[Row]) -> tuple[Tensor, Callable[[Tensor], Tensor]] | None:
+        """The constrained rows and what masks their logits; a row with forced tokens is left exactly the next one."""
+        places = [i for i, row in enumerate(rows) if row.matcher is not None]
+        if not places:
+            return None
+        constrained = [rows[i] for i in places]
+        _guarded(constrained, Row.look_ahead)
+        bits = _bitmask(constrained)
+        forced = [(i, row.forced[0]) for i, row in enumerate(constrained) if row.forced]
+
+        def forbid(part: Tensor) -> Tensor:
+            if len(forced) < len(constrained):
+                part = apply(part, bits)
+            return _only(part, forced) if forced else part
+
+        return torch.tensor(places, device=self._logits.device), forbid
+
+    def _tell(self) -> None:
+        """Events of this step; rows that are over leave."""
+        over = []
+        for i, row in enumerate(self._rows):
+            if row.is_over:
+                over.append(i)
+            elif not row.request.stream:
+                continue
+            event = row.event()
+            if event is not None:
+                self._events.append(event)
+        if over:
+            self._leave(over)
+
+    def _leave(self, places: Sequence[int]) -> None:
+        gone = set(places)
+        slots = [self._rows[i].slot for i in places]
+        kept = [i for i in range(len(self._rows)) if i not in gone]
+        if len(self._logits):
+            self._logits = self._logits[torch.tensor(kept, dtype=torch.int64, device=self._logits.device)]
+        self._rows = [self._rows[i] for i in kept]
+        self._changed()
+        self.decoder.remove([slot for slot in slots if slot >= 0])
+
+    def _changed(self) -> None:
+        self._settings = None
+        self._slots = torch.tensor([row.slot for row in self._rows], dtype=torch.int64, device=self.policy.device)
+
+    def _feed(self) -> None:
+        """Feed what was drawn; rows whose next tokens are known take them all at once, where that saves work."""
+        rows = self._rows
+        if not rows:
+            return
+        leaps = [i for i, row in enumerate(rows) if row.forced and row.seen is None]
+        saved = sum(len(rows[i].forced) for i in leaps)
+        if self.decoder.can_extend and leaps and saved >= len(rows):
+            self._leap(leaps)
+            return
+        tokens = torch.tensor([row.token_ids[-1] for row in rows], device=self.policy.device)
+        self._logits = self.decoder.advance(self._slots, tokens)
+
+    def _leap(self, leaps: Sequence[int]) -> None:
+        rows, device = self._rows, self.policy.device
+        known = [[rows[i].token_ids[-1], *rows[i].forced] for i in leaps]
+        after = self.decoder.extend([rows[i].slot for i in leaps], known)
+        ends = torch.tensor([len(tokens) for tokens in known], device=device).cumsum(0)
+        steps = [rows[i] for i, tokens in zip(leaps, known, strict=True) for _ in tokens[1:]]
+        before = torch.ones(len(after), dtype=torch.bool, device=device)
+        before[ends - 1] = False
+        forced = list(enumerate(token for tokens in known for token in tokens[1:]))
+        drawn = draw_rows(
+            after[before],
+            Settings([row.params for row in steps], device),
+            torch.zeros(len(steps), dtype=torch.float64, device=device),
+            mask=(torch.arange(len(steps), device=device), lambda part: _only(part, forced)),
+        )
+        _record(steps, drawn)
+        others = [i for i in range(len(rows)) if i not in set(leaps)]
+        logits = after.new_empty(len(rows), after.shape[1])
+        logits[torch.tensor(leaps, device=device)] = after[ends - 1]
+        if others:
+            tokens = torch.tensor([rows[i].token_ids[-1] for i in others], device=device)
+            chosen = torch.tensor(others, device=device)
+            logits[chosen] = self.decoder.advance(self._slots[chosen], tokens)
+        self._logits = logits
+
+    # ---------------------------------------------------------------------------------------------------------- endings
+
+    def _end(self, rows: Sequence[Row], reason: FinishReason) -> None:
+        """End rows, waiting or running, with what they have."""
+        for row in rows:
+            row.reason = reason
+            event = row.event()
+            assert event is not None
+            self._events.append(event)
+        self._drop({row.id for row in rows})
+
+    def _drop(self, ids: set[int]) -> None:
+        """Forget requests and give their memory back, without an event."""
+        if not ids:
+            return
+        self._waiting = deque(row for row in self._waiting if row.id not in ids)
+        running = [i for i, row in enumerate(self._rows) if row.id in ids]
+        if running:
+            with torch.inference_mode():
+                self._leave(running)
+
+    def _fail_all(self, error: Exception) -> None:
+        """After an error of the decoder no row's state can be trusted: all running requests end with it."""
+        told = _told(error)
+        rows, self._rows = self._rows, []
+        self._logits = torch.empty(0)
+        self._changed()
+        for row in rows:
+            row.error = told
+            self._events.append(Event(id=row.id, error=told))
+        self.decoder.remove([row.slot for row in rows if row.slot >= 0])
+
+
+def _record(rows: Sequence[Row], drawn: Drawn) -> None:
+    nothing = [0.0] * len(rows)
+    masses = nothing if drawn.log_mass is None else drawn.log_mass.tolist()
+    full = [None] * len(rows) if drawn.full_logprobs is None else drawn.full_logprobs.tolist()
+    columns = (drawn.tokens.tolist(), drawn.logprobs.tolist(), full, masses)
+    for row, token, logprob, full_logprob, mass in zip(rows, *columns, strict=True):
+        if row.error is not None:
+            continue
+        if logprob != logprob:
+            row.error = NonFiniteError(
+                f"the model's logits are not finite at new token {len(row.token_ids) + 1}",
+                where=f"sampling, {row.label}",
+                do="look at the last training steps: a loss or weight became NaN or infinite",
+            )
+            continue
+        try:
+            row.take(token, logprob, full_logprob, mass)
+        except ConstraintError as error:
+            row.error = error
+
+
+def _guarded(rows: Sequence[Row], act: Callable[[Row], None]) -> None:
+    """``act`` on every row; a constraint's error is the row's own."""
+    for row in rows:
+        if row.error is None:
+            try:
+                act(row)
+            except ConstraintError as error:
+                row.error = error
+
+
+def _bitmask(rows: Sequence[Row]) -> Tensor:
+    """The packed masks of constrained rows; all ones where a token is forced or the row failed."""
+    while True:
+        matchers = [None if row.forced or row.error is not None else row.matcher for row in rows]
+        try:
+            return fill_batch(matchers, [row.remaining for row in rows])
+        except ConstraintError as error:
+            failed = len([row for row in rows if row.error is not None])
+            _guarded([row for row, matcher in zip(rows, matchers, strict=True) if matcher], _probe)
+            if len([row for row in rows if row.error is not None]) == failed:
+                raise error
+
+
+def _probe(row: Row) -> None:
+    assert row.matcher is not None
+    row.matcher.allowed(row.remaining)
+
+
+def _only(logits: Tensor, forced: Sequence[tuple[int, int]]) -> Tensor:
+    """``logits`` with -inf at all but one token in each of the rows (row, token)."""
+    rows, tokens = torch.tensor(forced, device=logits.device).unbind(1)
+    masked = logits.index_fill(0, rows, -torch.inf)
+    masked[rows, tokens] = logits[rows, tokens]
+    return masked
+
+
+def _seen(rows: Sequence[Row], logits: Tensor) -> Tensor | None:
+    seen = [row.seen for row in rows if row.seen is not None]
+    return torch.stack(seen).to(logits.device) if seen else None
+
+
+def _told(error: Exception) -> Exception:
+    is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error)
+    if not is_memory:
+        return error
+    return MemoryLimitError(
+        "memory ran out while sampling",
+        why=(str(error).splitlines() or [type(error).__name__])[0],
+        do="lower max_batch_tokens of the sampler, or max_bytes of the engine",
+    )
+
+
+def _check_prompt(request: Request, index: int, max_length: int, vocab_size: int) -> None:
+    prompt, num_new, where = request.prompt, request.params.max_new_tokens, request.name or f"prompt {index}"
+    if not len(prompt):
+        raise PromptError("the prompt is empty", index=index, where=where, do="give it a message")
+    if min(prompt) < 0 or max(prompt) >= vocab_size:
+        odd = next(token for token in prompt if not 0 <= token < vocab_size)
+        raise PromptError(
+            f"the prompt has the token id {odd}",
+            index=index,
+            where=where,
+            why=f"the model's ids go from 0 to {vocab_size - 1}",
+            do="render the prompt with the model's own template",
+        )
+    if len(prompt) + num_new > max_length:
+        raise PromptError(
+            f"the prompt has {len(prompt)} tokens, and {num_new} new tokens were asked for",
+            index=index,
+            where=where,
+            why=f"together they exceed the model's context of {max_length} tokens",
+            do="shorten the prompt or lower max_new_tokens",
+        )
+
+
+def default_cache_bytes(device: torch.device) -> int:
+    """A quarter of the memory that is free now, at least one GiB."""
+    return max(_MIN_BYTES, int(_MEMORY_SHARE * hardware.free_memory_bytes(device)))
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Dropout off inside the block; the mode from before afterwards."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
