@@ -183,7 +183,8 @@ def test_two_different_returns_are_enough_and_equal_ones_explain_nothing() -> No
 
 
 def test_explained_variance_is_taken_in_double_precision() -> None:
-    # 16777216 + 1 is no float32, so a difference taken there loses the critic's last digits.
+    # Var(0, 2, 6) = 28/3 and Var(0, 0.75, 0) = 3/16; in float32 16777218 - 1.25 is 16777216 and nothing is missed.
     returns = torch.tensor([16777216.0, 16777218.0, 16777222.0])
-    values = torch.tensor([0.5, 2.5, 6.5])
-    assert explained_variance(values, returns, torch.ones(3, dtype=torch.bool)) == 1.0
+    values = torch.tensor([0.0, 1.25, 6.0])
+    mask = torch.ones(3, dtype=torch.bool)
+    assert explained_variance(values, returns, mask) == pytest.approx(1 - (3 / 16) / (28 / 3), rel=1e-9)
