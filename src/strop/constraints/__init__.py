@@ -1,7 +1,7 @@
 """Languages that a completion's text must be in: JSON Schema, regular expression, choice, grammar, tool calls.
 
-``preflight`` says what can be enforced; ``compile_constraint`` makes the grammar for a ``Vocabulary``; its ``matcher()``
-says token by token what may come next, and keeps the text able to end within its budget.
+``preflight`` says what can be enforced; ``compile_constraint`` makes the grammar for a ``Vocabulary``; its
+``matcher()`` says token by token what may come next, and keeps the text able to end within its budget.
 """
 
 from strop.constraints.compiled import CompiledConstraint, compile_constraint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -68,10 +69,8 @@ def _parts(schemas: list[Schema], resolve: Callable[[str], Schema]) -> Iterator[
         inner = [child for key in _APPLICATORS for child in schema.get(key, ())]
         inner += [schema[key] for key in ("if", "then", "else") if key in schema]
         if isinstance(reference := schema.get("$ref"), str):
-            try:
+            with suppress(Inexpressible):
                 inner.append(resolve(reference))
-            except Inexpressible:
-                pass
         stack += reversed(inner)
 
 

@@ -1,11 +1,11 @@
 """Budgeted closing: the text ends before its last token.
 
-**What is kept.** A *witness* is a sequence of tokens after which the text may stop, found by trying it on the engine;
-``need`` is its length and the stop token. While ``remaining ≥ need + growth + 1``, where ``growth`` is the most that one
-token of this grammar was seen to lengthen the need, every token of the grammar is allowed. Nearer than that only tokens are
-allowed that have been *shown* to leave a completion within the budget: the witness's own next token, a stop token,
-tokens after which the same witness still completes, tokens after which a new search finds a short enough one, and,
-inside a string that the schema leaves free, every token of whole characters (the string's end stays as far).
+**What is kept.** A *witness* is a sequence of tokens after which the text may stop, found by trying it on the
+engine; ``need`` is its length and the stop token. While ``remaining > need + growth``, where ``growth`` is the most
+that one token of this grammar was seen to lengthen the need, every token of the grammar is allowed. Nearer only tokens
+are allowed that have been *shown* to leave a completion within the budget: the witness's own next token, a stop
+token, tokens after which the same witness still completes, tokens after which a new search finds a short enough one,
+and, inside a string that the schema leaves free, every token of whole characters (the string's end stays as far).
 
 **What is guaranteed.** Once the text is in that nearer zone it ends in time: every allowed token comes with a
 completion that fits, by induction down to the stop token. The zone is entered soon enough unless one single token
@@ -13,19 +13,19 @@ opens something longer than anything that the walks over the grammar (``measure_
 and does so just outside the zone; ``Closing.misses`` counts the texts to which that happened. A budget below the first
 witness is refused before the first token.
 
-**What is not.** The witness is short, not provably shortest, so a budget that only the shortest text fits can be refused.
+**What is not.** The witness is short, not provably shortest: a budget that only the shortest text fits may be refused.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from strop.constraints.vocabulary import closing_rank
+from strop.constraints.vocabulary import NEVER, closing_ranks
 from strop.errors import ConstraintError
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ _BEAM, _FAN = 12, 6
 _TRIED, _SEARCHED = 96, 8
 _WALK_LOOKS, _WALK_LENGTH = 120, 48
 _LEAST_GROWTH = 6
+_CLOSES = 101
+_MAX_REPEATS, _MAX_WAYS, _WIDTH = 256, 4096, 16
+_LOOKS, _LONG_WAY, _MANY_LOOKS = 300, 48, 6000
 
 
 @dataclass
@@ -45,12 +48,14 @@ class Closing:
 
     growth: int = 0
     """The most that one token lengthened the need; 0 before it was measured."""
+    ways: dict[bytes, tuple[int | None, int]] = field(default_factory=dict, repr=False)
+    """Mask inside a string → the token that leads out of it soonest, if known, and how many steps were tried for it."""
     misses: int = 0
     """Texts that were found unable to end in time by the shortest completion known."""
 
 
 def restrict(matcher: Matcher, row: NDArray[np.int32], remaining: int) -> None:
-    """Take out of ``row`` what might leave too little of the budget. Raises: ConstraintError where it never sufficed."""
+    """Take out of ``row`` what might leave too little. Raises: ConstraintError where the budget never sufficed."""
     closing = matcher.compiled.closing
     bound = matcher.need_bound
     if bound is None:
@@ -105,8 +110,8 @@ def _checked(matcher: Matcher, ids: NDArray[np.int64], witness: tuple[int, ...],
     """The tokens after which the witness still completes, or another completion that fits is found."""
     stops = matcher.compiled.stop_set
     others = [int(token) for token in ids if token not in stops and (not witness or token != witness[0])]
-    kept = []
-    unsure = []
+    kept: list[int] = []
+    unsure: list[int] = []
     for token in others[:_TRIED]:
         (kept if matcher.completes((token, *witness)) else unsure).append(token)
     if len(others) <= _SEARCHED:
@@ -141,52 +146,113 @@ def witness_of(matcher: Matcher, limit: int) -> tuple[int, ...]:
 
 
 def _greedy(twin: Matcher, most: int) -> tuple[int, ...] | None:
-    """Always the token that closes most; tokens that were taken before come later, so that no loop lasts."""
-    rank = closing_rank(twin.compiled.vocabulary)
-    used: dict[int, int] = {}
+    """What closes most, always; inside a string, and in languages that are not JSON, the shortest way out of it."""
     path: list[int] = []
+    used: dict[int, int] = {}
     row = np.zeros(twin.compiled.vocabulary.num_words, dtype=np.int32)
     while not twin.is_accepting:
-        forced = twin.forced()
-        for token in forced:
+        tokens = twin.forced()
+        if not tokens:
+            try:
+                twin.fill(row)
+            except ConstraintError:
+                return None
+            tokens = (_next(twin, row, used),)
+        for token in tokens:
             twin.consume(token)
-        path += forced
-        if len(path) > most:
-            return None
-        if forced:
-            continue
-        try:
-            twin.fill(row)
-        except ConstraintError:
-            return None
-        ids = twin.compiled.vocabulary.unpack(row)
-        costs = rank[ids]
-        if used:
-            costs = costs.copy()
-            for token, times in used.items():
-                if (place := np.searchsorted(ids, token)) < len(ids) and ids[place] == token:
-                    costs[place] += 1000 * times
-        token = int(ids[costs.argmin()])
-        if rank[token] > 100:
-            used[token] = used.get(token, 0) + 1
-        twin.consume(token)
-        path.append(token)
+        path += tokens
         if len(path) > most:
             return None
     return tuple(path)
 
 
+def _next(twin: Matcher, row: NDArray[np.int32], used: dict[int, int]) -> int:
+    """The token to take; ``used`` counts those that did not close anything, so that no loop lasts."""
+    vocabulary = twin.compiled.vocabulary
+    ranks = closing_ranks(vocabulary)
+    ids = vocabulary.unpack(row)
+    is_text = twin.guard is None or twin.guard.is_inside
+    if is_text and twin.guard is not None:
+        token = int(ids[ranks.inside[ids].argmin()])
+        if ranks.inside[token] < NEVER:
+            used.clear()
+            return token
+    if is_text:
+        way = _way_out(twin, row, _LOOKS if sum(used.values()) < _LONG_WAY else _MANY_LOOKS)
+        if way is not None and used.get(way, 0) < _MAX_REPEATS:
+            used[way] = used.get(way, 0) + 1
+            return way
+    costs = ranks.outside[ids] + np.array(
+        [1000 * used.get(int(token), 0) for token in ids] if used else 0, dtype=np.int32
+    )
+    token = int(ids[costs.argmin()])
+    if ranks.outside[token] <= _CLOSES:
+        used.clear()
+    else:
+        used[token] = used.get(token, 0) + 1
+    return token
+
+
+def _way_out(matcher: Matcher, row: NDArray[np.int32], most_looks: int) -> int | None:
+    """The first token of a shortest way, byte by byte, to where the string or text may end; remembered by the mask.
+
+    Counted repetitions look the same at every count: there the remembered token is taken again, which is right.
+    """
+    ways = matcher.compiled.closing.ways
+    key = row.tobytes()
+    token, looks = ways.get(key, (None, 0))
+    if token is None and looks < most_looks:
+        if len(ways) >= _MAX_WAYS:
+            ways.clear()
+        ways[key] = (None, most_looks)
+        for before, step in _shortest_way(matcher, row, most_looks):
+            ways[before] = (step, most_looks)
+        token = ways[key][0]
+    return token
+
+
+def _shortest_way(matcher: Matcher, row: NDArray[np.int32], most_looks: int) -> list[tuple[bytes, int]]:
+    """Breadth first over single bytes: each mask on the way with the token taken there; empty if none was found."""
+    vocabulary = matcher.compiled.vocabulary
+    ranks = closing_ranks(vocabulary)
+    bits = np.unpackbits(row.view(np.uint8), bitorder="little")
+    level: list[tuple[Matcher, NDArray[np.uint8], bytes, list[tuple[bytes, int]]]] = [
+        (matcher.copy(), bits, row.tobytes(), [])
+    ]
+    looks, fresh = 0, row.copy()
+    while level and looks < most_looks:
+        following: dict[bytes, tuple[Matcher, NDArray[np.uint8], bytes, list[tuple[bytes, int]]]] = {}
+        for state, bits, key, path in level:
+            for token in map(int, ranks.bytes_alone[bits[ranks.bytes_alone] > 0]):
+                looks += 1
+                twin = state.copy()
+                twin.consume(token)
+                try:
+                    twin.fill(fresh)
+                except ConstraintError:
+                    continue
+                reached = np.unpackbits(fresh.view(np.uint8), bitorder="little")
+                way = [*path, (key, token)]
+                is_out = twin.guard is not None and bool(reached[ranks.inside < NEVER].any())
+                if is_out or twin.is_accepting or (twin.guard is not None and not twin.guard.is_inside):
+                    return way
+                if (seen := fresh.tobytes()) not in following:
+                    following[seen] = (twin, reached, seen, way)
+            if looks >= most_looks:
+                break
+        level = list(following.values())[:_WIDTH]
+    return []
+
+
 def _beam(matcher: Matcher, most: int) -> tuple[int, ...] | None:
     """Breadth first over the best few tokens; states that allow the same tokens count as one."""
     vocabulary = matcher.compiled.vocabulary
-    rank = closing_rank(vocabulary)
+    rank = closing_ranks(vocabulary).outside
     beam: list[tuple[tuple[int, ...], Matcher]] = [((), matcher.copy())]
     row = np.zeros(vocabulary.num_words, dtype=np.int32)
     while beam:
         grown: dict[tuple[bytes, bool, int], tuple[tuple[int, ...], Matcher]] = {}
         for path, state in beam:
-            if state.is_accepting:
-                return path
             for forced in state.forced():
                 state.consume(forced)
                 path = (*path, forced)

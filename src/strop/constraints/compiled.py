@@ -48,7 +48,8 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary) -> Compil
             why="; ".join(plan.reasons),
             do="simplify it" + ("; strict=False checks afterwards what can be checked" if constraint.strict else ""),
         )
-    compiled = CompiledConstraint(constraint, vocabulary, plan, LLMatcher(vocabulary.engine, plan.grammar, log_level=0))
+    assert plan.engine is not None
+    compiled = CompiledConstraint(constraint, vocabulary, plan, plan.engine)
     _CACHE[key] = compiled
     if len(_CACHE) > _KEPT:
         _CACHE.popitem(last=False)

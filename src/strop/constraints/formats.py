@@ -1,13 +1,14 @@
-"""The formats that strings can be held to: one regular expression each, the same for the grammar and for the validator.
+"""The formats that strings can be held to: one regular expression each, the same for grammar and validator.
 
-Written in the part of the syntax that Python's ``re`` and Rust's ``regex`` read alike, always anchored. ``format`` is an
-assertion here, as structured output is asked for to be used; a format that is not in this table and not one of JSON
+Written in the part of the syntax that Python's ``re`` and Rust's ``regex`` read alike, always anchored. ``format`` is
+an assertion here, as structured output is asked for to be used; a format that is not in this table and not one of JSON
 Schema's asserts nothing, as the standard says.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 
 _HOUR, _SIXTY = "(?:[01][0-9]|2[0-3])", "[0-5][0-9]"
@@ -86,7 +87,7 @@ def _email() -> str:
     return rf"(?:{_LOCAL}(?:\.{_LOCAL})*|{quoted})@(?:{_LABEL}(?:\.{_LABEL})*|{literal})"
 
 
-_EXACT = {
+_EXACT: dict[str, Callable[[], str]] = {
     "date": lambda: _DATE,
     "time": _time,
     "date-time": lambda: f"{_DATE}[Tt]{_time()}",

@@ -1,6 +1,6 @@
 """What JSON grammars let through and JSON readers trip over: names that stand twice, numbers beyond every double.
 
-A guard follows the bytes of one text. It is immutable: ``after`` returns the next one, so that going back costs nothing.
+A guard follows the bytes of one text. It is immutable: ``after`` returns the next one, so going back costs nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ class Guard:
         return self.mode in (_NAME, _NAME_ESCAPE)
 
     @property
+    def is_inside(self) -> bool:
+        """Whether it stands inside any string."""
+        return self.mode in (_STRING, _STRING_ESCAPE, _NAME, _NAME_ESCAPE)
+
+    @property
     def has_names(self) -> bool:
         """Whether a name could stand twice."""
         return any(self.frames)
@@ -53,17 +58,20 @@ class Guard:
         """The guard after ``text``, None where it may not stand."""
         if self.mode == _STRING and b'"' not in text and b"\\" not in text:
             return self
-        guard: Guard | None = self
+        guard = self
         for place in range(len(text)):
-            guard = guard._step(text[place : place + 1])
-            if guard is None:
+            following = guard._step(text[place : place + 1])
+            if following is None:
                 return None
+            guard = following
         return guard
 
     def _step(self, byte: bytes) -> Guard | None:
         match self.mode:
             case 1:
-                return replace(self, mode=_STRING_ESCAPE) if byte == b"\\" else self if byte != b'"' else self._neutral()
+                return (
+                    replace(self, mode=_STRING_ESCAPE) if byte == b"\\" else self if byte != b'"' else self._neutral()
+                )
             case 2:
                 return replace(self, mode=_STRING)
             case 3:
@@ -95,7 +103,11 @@ class Guard:
         if not byte.isdigit():
             return self
         if self.num_exponent_digits >= 0:
-            return None if self.num_exponent_digits == 2 else replace(self, num_exponent_digits=self.num_exponent_digits + 1)
+            return (
+                None
+                if self.num_exponent_digits == 2
+                else replace(self, num_exponent_digits=self.num_exponent_digits + 1)
+            )
         return None if self.num_digits == MAX_DIGITS else replace(self, num_digits=self.num_digits + 1)
 
     def _outside(self, byte: bytes) -> Guard | None:

@@ -45,9 +45,9 @@ class Matcher:
     def allowed(self, remaining: int | None = None) -> Tensor:
         """[V] bool: the tokens that may come next.
 
-        ``remaining`` counts the tokens left in the budget, the stop token included: then only tokens stay from which the
-        text can still end in time (see ``closing.py``). Raises: ConstraintError where no token is left, or the engine
-        gave up.
+        ``remaining`` counts the tokens left in the budget, the stop token included: then only tokens stay from which
+        the text can still end in time (see ``closing.py``). Raises: ConstraintError where no token is left, where the
+        budget never sufficed, or where the engine gave up.
         """
         row = np.zeros(self.compiled.vocabulary.num_words, dtype=np.int32)
         self.fill(row, remaining)
@@ -236,8 +236,8 @@ def apply(logits: Tensor, bitmask: Tensor) -> Tensor:
 def log_allowed_mass(logits: Tensor, bitmask: Tensor) -> Tensor:
     """[B] log Z: the log of the probability that ``softmax(logits)`` gives to the allowed tokens, in nats.
 
-    Summed over a completion it says how far the constraint bent the model (0: not at all): the constrained sampler draws
-    from p(y_t)/Z_t, so it draws y with p(y)/ΠZ_t and not with p(y | y is valid). [derived, algorithms §9]
+    Summed over a completion it says how far the constraint bent the model (0: not at all): the constrained sampler
+    draws from p(y_t)/Z_t, so it draws y with p(y)/ΠZ_t and not with p(y | y is valid).
     """
     logprobs = logits.float().log_softmax(-1)
     return apply(logprobs, bitmask).logsumexp(-1).clamp(max=0.0)

@@ -11,11 +11,8 @@ Resolve = Callable[[str], Schema]
 """The schema that a ``$ref`` names. Raises: Inexpressible where it is not in the document."""
 
 TYPES = ("null", "boolean", "number", "string", "array", "object")
-ANNOTATIONS = frozenset(
-    "$schema $id id $anchor $comment $defs definitions title description default examples example deprecated readOnly "
-    "writeOnly contentEncoding contentMediaType contentSchema $vocabulary".split()
-)
-LEGACY_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07")
+ANNOTATIONS = frozenset({"$schema", "$id", "id", "$anchor", "$comment", "$defs", "definitions", "$vocabulary"})
+"""What asserts nothing though a validator may know it; other keywords that it does not know assert nothing either."""
 _MAX_DEPTH = 12
 
 

@@ -48,3 +48,14 @@ def python_pattern(pattern: str) -> re.Pattern[str]:
             why=str(error),
             do="use a pattern without Unicode properties, back references and lookaround",
         ) from error
+
+
+def listed_names(pattern: str) -> list[str] | None:
+    """The names that ``^name$`` or ``^(one|two)$`` lists; None for every other pattern."""
+    found = re.fullmatch(r"\^(?:\((?:\?:)?([\w|-]+)\)|([\w-]+))\$", pattern)
+    return (found.group(1) or found.group(2)).split("|") if found else None
+
+
+def has_few_names(pattern: str) -> bool:
+    """Whether the pattern matches finitely many names by its form: anchored, and nothing repeated."""
+    return pattern.startswith("^") and pattern.endswith("$") and not set(pattern) & set("*+{.|")

@@ -1,18 +1,18 @@
-"""What can be enforced of a constraint, said before anything is generated: exact, post-validated, or refused, and why."""
+"""What can be enforced of a constraint, said before anything is generated: exact, post-validated, refused, and why."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llguidance import LLMatcher
 
 from strop.constraints.negation import Inexpressible, Schema
 from strop.constraints.patterns import portable_pattern, python_pattern
-from strop.constraints.rewriting import Rewriter
+from strop.constraints.rewriting import Effort, Rewriter
 from strop.constraints.tool_calls import call_format, call_grammar
 from strop.constraints.validators import SchemaValidator, parameters_of, tool_name
 from strop.constraints.vocabulary import Vocabulary
@@ -20,12 +20,12 @@ from strop.errors import ConstraintError
 from strop.types import Constraint
 
 Enforcement = Literal["exact", "post_validated", "refused"]
-_ATTEMPTS: tuple[dict[str, bool], ...] = (
-    {},
-    {"expand_one_of": True},
-    {"relax": True},
-    {"relax": True, "expand_one_of": True},
-    {"relax": True, "expand_one_of": True, "drop_counts": True},
+_ATTEMPTS = (
+    Effort(),
+    Effort(expand_one_of=True),
+    Effort(relax=True),
+    Effort(relax=True, expand_one_of=True),
+    Effort(relax=True, expand_one_of=True, drop_counts=True),
 )
 _COMPACT = {"whitespace_flexible": False, "coerce_one_of": False, "lenient": False}
 
@@ -35,7 +35,7 @@ class Plan:
     """What preflight found."""
 
     enforcement: Enforcement
-    """exact: the finished texts are the language's, token by token; post_validated: more is let through and then judged."""
+    """exact: the texts of the language and no others; post_validated: more is let through, and judged when finished."""
     reasons: tuple[str, ...] = ()
     """What is not enforced token by token, or why the constraint is refused."""
     annotations: tuple[str, ...] = ()
@@ -44,6 +44,8 @@ class Plan:
     """For the engine; empty if refused."""
     schema: Schema | None = None
     """The schema as it was rewritten for the engine, for those that are one."""
+    engine: LLMatcher | None = field(default=None, repr=False, compare=False)
+    """The grammar compiled; None if refused."""
 
 
 def preflight(constraint: Constraint, vocabulary: Vocabulary) -> Plan:
@@ -78,53 +80,53 @@ def _schema_plan(schema: Schema, vocabulary: Vocabulary, separators: Mapping[str
     validator = SchemaValidator(schema)
     refusal: str | None = None
     for attempt in _ATTEMPTS:
-        rewriter = Rewriter(
-            document=schema, known=validator.known, ref_hides_siblings=validator.ref_hides_siblings, **attempt
-        )
+        rewriter = Rewriter(validator.schema, validator.known, validator.ref_hides_siblings, attempt)
         try:
             said = rewriter.rewrite(schema)
+            grammar = _json_grammar(said, separators)
+            engine = _compiled(grammar, vocabulary)
         except Inexpressible as obstacle:
             refusal = refusal or f"the grammar engine cannot enforce {obstacle}"
             continue
-        grammar, error = _json_grammar(said, separators)
-        error = error or _engine_error(grammar, vocabulary)
-        if error is None:
-            reasons = [f"{key}: {why}" for key, why in rewriter.left_out.items()]
-            assert bool(reasons) <= bool(attempt.get("relax"))
-            is_exact = not reasons and not (attempt.get("relax") and refusal)
-            return Plan(
-                enforcement="exact" if is_exact else "post_validated",
-                reasons=tuple(reasons or ([] if is_exact else [refusal or "relaxed"])),
-                annotations=tuple(sorted(rewriter.annotations)),
-                grammar=grammar,
-                schema=said,
-            )
-        unusable = f" (of a definition: {', '.join(dict.fromkeys(rewriter.unusable))})" if rewriter.unusable else ""
-        refusal = refusal or error + unusable
+        except ConstraintError as error:
+            unusable = f" (of a definition: {', '.join(dict.fromkeys(rewriter.unusable))})" * bool(rewriter.unusable)
+            refusal = refusal or error.why + unusable
+            continue
+        reasons = tuple(f"{key}: {why}" for key, why in rewriter.left_out.items())
+        return Plan(
+            enforcement="post_validated" if reasons else "exact",
+            reasons=reasons,
+            annotations=tuple(sorted(rewriter.annotations)),
+            grammar=grammar,
+            schema=said,
+            engine=engine,
+        )
     raise ConstraintError("the schema cannot be enforced", why=refusal or "")
 
 
-def _json_grammar(schema: Schema, separators: Mapping[str, str]) -> tuple[str, str | None]:
+def _json_grammar(schema: Schema, separators: Mapping[str, str]) -> str:
     if schema is False:
-        return "", "no instance is valid: the schema is false"
+        raise ConstraintError("no instance is valid", why="no instance is valid: the schema is false")
     try:
-        return json.dumps({"grammars": [{"json_schema": engine_schema(schema, separators)}]}, ensure_ascii=False), None
+        return json.dumps({"grammars": [{"json_schema": engine_schema(schema, separators)}]}, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        return "", f"the schema is not JSON: {error}"
+        raise ConstraintError("the schema is not JSON", why=str(error)) from error
 
 
 def engine_schema(schema: Schema, separators: Mapping[str, str]) -> dict[str, Any]:
     """The schema with the engine's options: no free white space, no approximation, printable characters unescaped."""
     options = {**_COMPACT, **separators, "json_allow_general_unicode_escapes": False}
-    return {**({} if schema is True else dict(schema)), "x-guidance": options}  # type: ignore[arg-type]
+    return {**(dict(schema) if isinstance(schema, Mapping) else {}), "x-guidance": options}
 
 
-def _engine_error(grammar: str, vocabulary: Vocabulary) -> str | None:
-    is_error, messages = LLMatcher.validate_grammar_with_warnings(grammar, vocabulary.engine)
-    if not messages:
-        return None
-    first = messages[0].strip().splitlines()[0][:300]
-    return first if is_error else f"the engine warns: {first}"
+def _compiled(grammar: str, vocabulary: Vocabulary) -> LLMatcher:
+    """Raises: ConstraintError with the engine's first line, warnings included."""
+    engine = LLMatcher(vocabulary.engine, grammar, log_level=0)
+    if engine.is_error():
+        raise ConstraintError("the engine refuses it", why=engine.get_error().strip().splitlines()[0][:300])
+    if warnings := engine.get_grammar_warnings():
+        raise ConstraintError("the engine warns of it", why=warnings[0].strip().splitlines()[0][:300])
+    return engine
 
 
 # --------------------------------------------------------------------------------------------------------- tool calls
@@ -138,7 +140,9 @@ def _plan_tool_calls(value: Any, vocabulary: Vocabulary) -> Plan:
     if len(set(names)) < len(names):
         raise ConstraintError(f"two tools have one name: {', '.join(names)}", do="rename one of them")
     separators = {"item_separator": form.separators[0], "key_separator": form.separators[1]}
-    bodies, reasons, annotations = [], [], []
+    bodies: list[dict[str, Any]] = []
+    reasons: list[str] = []
+    annotations: list[str] = []
     for name, tool in zip(names, value):
         plan = _schema_plan(parameters_of(tool), vocabulary, separators)
         reasons += [f"{name}: {reason}" for reason in plan.reasons]
@@ -147,14 +151,13 @@ def _plan_tool_calls(value: Any, vocabulary: Vocabulary) -> Plan:
     backend = vocabulary.template.tokenizer.get_vocab()
     control = {tag: int(backend[tag]) for tag in vocabulary.template.control_tokens if tag in backend}
     grammar = LLMatcher.grammar_from_lark(call_grammar(form, bodies, control))
-    if error := _engine_error(grammar, vocabulary):
-        raise ConstraintError("the tools cannot be enforced", why=error)
     return Plan(
         enforcement="post_validated" if reasons else "exact",
         reasons=tuple(reasons),
         annotations=tuple(sorted(set(annotations))),
         grammar=grammar,
         schema={"anyOf": bodies},
+        engine=_compiled(grammar, vocabulary),
     )
 
 
@@ -168,7 +171,7 @@ def _call_of(name: str, parameters: Schema | None) -> Schema:
             why="in a call they are not the whole document",
             do="put the recursive part under $defs",
         )
-    moved = {key: inner.pop(key) for key in ("$defs", "definitions", "$schema") if key in inner}
+    moved: dict[str, Any] = {key: inner.pop(key) for key in ("$defs", "definitions", "$schema") if key in inner}
     if re.search(r'"\$ref": "#/(?!\$defs/|definitions/)', json.dumps(inner)):
         raise ConstraintError(
             f"the parameters of {name} refer to a part outside $defs", do="put what is referred to under $defs"
@@ -222,9 +225,7 @@ def _plan_lark(value: Any, vocabulary: Vocabulary) -> Plan:
 
 
 def _plain_plan(grammar: str, vocabulary: Vocabulary) -> Plan:
-    if error := _engine_error(grammar, vocabulary):
-        raise ConstraintError("the engine refuses the constraint", why=error)
-    return Plan(enforcement="exact", grammar=grammar)
+    return Plan(enforcement="exact", grammar=grammar, engine=_compiled(grammar, vocabulary))
 
 
 _PLANNERS = {

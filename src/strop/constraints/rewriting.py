@@ -1,8 +1,8 @@
 """A JSON Schema said in the keywords that the grammar engine enforces, without changing what it means.
 
 ``not``, ``if``, dependencies and, where the engine cannot see that its branches exclude each other, ``oneOf`` become
-``anyOf`` and ``allOf`` of schemas that the engine knows; formats become patterns. What cannot be said so is left out only
-when the caller relaxes the schema, and is named: then the grammar accepts more than the schema, never less.
+``anyOf`` and ``allOf`` of schemas that the engine knows; formats become patterns. What cannot be said so is left out
+only when the caller relaxes the schema, and is named: then the grammar accepts more than the schema, never less.
 """
 
 from __future__ import annotations
@@ -16,18 +16,30 @@ from typing import Any
 from urllib.parse import unquote
 
 from strop.constraints.formats import INEXACT, pattern_of
-from strop.constraints.negation import Inexpressible, Schema, consequence, negate, needs
-from strop.constraints.patterns import portable_pattern
+from strop.constraints.negation import Inexpressible, Schema, consequence, needs, negate
+from strop.constraints.patterns import has_few_names, listed_names, portable_pattern
 
 IN_SCHEMA = ("additionalProperties", "additionalItems", "items", "contains", "propertyNames")
 IN_LIST = ("anyOf", "allOf", "oneOf", "prefixItems", "items")
 IN_MAP = ("properties", "patternProperties", "definitions", "$defs")
 UNENFORCED = (
-    "contains minContains maxContains uniqueItems propertyNames unevaluatedItems unevaluatedProperties "
-    "$dynamicRef $dynamicAnchor $recursiveRef $recursiveAnchor".split()
+    *("contains", "minContains", "maxContains", "uniqueItems", "propertyNames", "unevaluatedItems"),
+    *("unevaluatedProperties", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"),
 )
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 _MAX_NODES = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How far a rewriting goes."""
+
+    expand_one_of: bool = False
+    """Say ``oneOf`` with negations, where the engine does not see that its branches exclude each other."""
+    relax: bool = False
+    """Leave out, and name, what cannot be said."""
+    drop_counts: bool = False
+    """Also leave out minProperties and maxProperties, which the engine enforces only in simple objects."""
 
 
 @dataclass
@@ -39,10 +51,7 @@ class Rewriter:
     """The keywords that assert something in the document's draft."""
     ref_hides_siblings: bool = False
     """Before draft 2019-09, what stands beside ``$ref`` does not count."""
-    expand_one_of: bool = False
-    relax: bool = False
-    drop_counts: bool = False
-    """Also leave out minProperties and maxProperties, which the engine enforces only in simple objects."""
+    effort: Effort = Effort()
     left_out: dict[str, str] = field(default_factory=dict)
     """Keyword → why it is not enforced token by token."""
     annotations: set[str] = field(default_factory=set)
@@ -65,6 +74,8 @@ class Rewriter:
         parts: list[Schema] = []
         for key, value in schema.items():
             self._keyword(key, value, schema, out, parts)
+        if isinstance(named := out.get("patternProperties"), Mapping):
+            _spell_out(named, out)
         if parts:
             out["allOf"] = [*out.get("allOf", ()), *parts]
         return out
@@ -82,8 +93,8 @@ class Rewriter:
             self._conditional(schema, parts)
         elif key in ("dependencies", "dependentRequired", "dependentSchemas"):
             for name, then in value.items():
-                self._add(parts, key, lambda n=name, t=then: {"anyOf": [self._no(needs(n)), consequence(t)]})  # type: ignore[misc]
-        elif key == "oneOf" and self.expand_one_of and len(value) > 1:
+                self._add(parts, key, lambda n=name, t=then: {"anyOf": [self._no(needs(n)), consequence(t)]})
+        elif key == "oneOf" and self.effort.expand_one_of and len(value) > 1:
             self._one_of(value, parts)
         elif key == "format":
             self._format(value, parts)
@@ -94,7 +105,7 @@ class Rewriter:
         elif key in UNENFORCED:
             self._unenforced(key, value, out)
         elif key in _COUNTS:
-            if self.drop_counts and key.endswith("Properties"):
+            if self.effort.drop_counts and key.endswith("Properties"):
                 self.left_out[key] = "the engine counts only properties that are all required, or all free"
             else:
                 out[key] = int(value) if isinstance(value, float) and value.is_integer() else value
@@ -134,7 +145,7 @@ class Rewriter:
         try:
             parts.append(self.rewrite(make()))
         except Inexpressible as obstacle:
-            if not self.relax:
+            if not self.effort.relax:
                 raise
             self.left_out[key] = f"the grammar engine cannot say {obstacle}"
 
@@ -181,7 +192,7 @@ class Rewriter:
         if asserts_nothing and key != "format":
             return
         what = f"{key}: {value}" if key == "format" else key
-        if not self.relax:
+        if not self.effort.relax:
             raise Inexpressible(what)
         self.left_out[what] = "no grammar of the engine enforces it"
 
@@ -199,3 +210,23 @@ class Rewriter:
         if not isinstance(place, (bool, Mapping)):
             raise Inexpressible(f"the negation of the reference {reference!r}")
         return place
+
+
+def _spell_out(named: Mapping[str, Schema], out: dict[str, Any]) -> None:
+    """Turn patterns that are lists of names into properties: a name that stands once must not be offered again.
+
+    Raises: Inexpressible for other patterns of a few names, which could leave a text without a name to go on with.
+    """
+    properties = dict(out.get("properties", {}))
+    free: dict[str, Schema] = {}
+    for pattern, child in named.items():
+        names = listed_names(pattern)
+        if names is None:
+            if has_few_names(pattern):
+                raise Inexpressible(f"the pattern of a few names {pattern!r} in patternProperties")
+            free[pattern] = child
+        for name in names or ():
+            properties[name] = {"allOf": [properties[name], child]} if name in properties else child
+    out.pop("patternProperties")
+    out |= {"patternProperties": free} if free else {}
+    out |= {"properties": properties} if properties else {}

@@ -3,8 +3,8 @@
 Read off the template: a conversation with two calls is rendered, and what stands between the header of the assistant's
 turn and its end must be ``<tool_call>{"name": …, "arguments": …}</tool_call>`` twice (the Hermes kind; Qwen writes it
 too), with whatever white space and JSON separators the template uses. Those are kept, since the model was trained on
-them. The language is one call or more and nothing else: no text before, between or after. A model that may also answer in
-words is not constrained.
+them. The language is one call or more and nothing else: no text before, between or after. A model that may also answer
+in words is not constrained.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The validator of record: what a finished text is judged by, apart from the grammar that produced it.
 
 JSON is read strictly (no duplicate names, no ``NaN``, no number beyond a double) and judged by ``jsonschema`` in the
-draft that ``$schema`` names, 2020-12 without one; formats assert, by ``formats.py``; patterns are read as ECMA-262 means
-them, where ``\\d`` and ``\\w`` are ASCII and ``$`` is only the end.
+draft that ``$schema`` names, 2020-12 without one; formats assert, by ``formats.py``; patterns are read as ECMA-262
+means them, where ``\\d`` and ``\\w`` are ASCII and ``$`` is only the end.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _path(steps: Sequence[Any]) -> str:
 
 def _draft_of(schema: Schema) -> Any:
     named = schema.get("$schema") if isinstance(schema, Mapping) else None
-    base = validator_for(schema, default=None)
+    base: Any = validator_for(schema, default=None)  # type: ignore[arg-type]
     if named is not None and (base is None or DRAFT_3 in str(named)):
         raise ConstraintError(
             f"the schema is of the draft {named!r}",
@@ -184,7 +184,7 @@ def _dependencies(validator: Any, dependencies: Any, instance: Any, _: Any) -> I
 
 @lru_cache(maxsize=8)
 def _extended(base: Any) -> Any:
-    return extend(base, {"dependencies": _dependencies})
+    return extend(base, {"dependencies": _dependencies})  # type: ignore[no-untyped-call]
 
 
 class _Formats(jsonschema.FormatChecker):

@@ -1,4 +1,4 @@
-"""A tokenizer as the grammar engine sees it: the bytes of every token, which tokens stop, and which may never be text."""
+"""A tokenizer as the grammar engine sees it: every token's bytes, which tokens stop, and which may never be text."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _build(template: ChatTemplate, size: int) -> Vocabulary:
 def refuse_oversize(backend: dict[str, Any]) -> None:
     """Raises: VocabularyError naming the first token longer than llguidance can hold (it panics there)."""
     words = backend["model"].get("vocab", {})
-    for word in (words if isinstance(words, dict) else (entry[0] for entry in words)):
+    for word in words if isinstance(words, dict) else (entry[0] for entry in words):
         # a character of a byte-level alphabet is one byte, but takes up to two in UTF-8
         if len(word) > MAX_TOKEN_BYTES:
             _oversize(word)
@@ -127,29 +127,44 @@ def _bytes_of(template: ChatTemplate, engine: LLTokenizer, size: int) -> tuple[b
     )
 
 
-@lru_cache(maxsize=8)
-def closing_rank(vocabulary: Vocabulary) -> NDArray[np.int32]:
-    """[size] how soon a token is tried when an answer must end: tokens that only close come first, the longest before.
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """[size] each: how soon a token is tried when a text must end; a heuristic, it never decides what is allowed."""
 
-    A heuristic of the search for short completions; it decides which one is found, never what is allowed.
-    """
-    rank = np.full(vocabulary.num_words * 32, 2**20, dtype=np.int32)
+    outside: NDArray[np.int32]
+    """Outside strings: what only closes comes first, the longest before."""
+    inside: NDArray[np.int32]
+    """Inside strings: what begins with the closing quote; ``NEVER`` for everything else."""
+    bytes_alone: NDArray[np.int64]
+    """One token for each byte that has one of its own, ascending by byte."""
+
+
+NEVER = 2**20
+
+
+@lru_cache(maxsize=8)
+def closing_ranks(vocabulary: Vocabulary) -> Ranks:
+    """The ranks of a vocabulary's tokens."""
+    outside = np.full(vocabulary.num_words * 32, NEVER, dtype=np.int32)
+    inside = np.full(vocabulary.num_words * 32, NEVER, dtype=np.int32)
+    alone: dict[int, int] = {}
     for token, text in enumerate(vocabulary.token_bytes):
-        rank[token] = _rank(text)
-    return rank
+        outside[token] = _rank(text)
+        if text.startswith(b'"') and not text[1:].strip(b"}]"):
+            inside[token] = 100 - min(len(text), 50)
+        if len(text) == 1:
+            alone.setdefault(text[0], token)
+    return Ranks(outside, inside, np.array([alone[byte] for byte in sorted(alone)], dtype=np.int64))
 
 
 def _rank(text: bytes) -> int:
     if not text:
-        return 2**20
-    if all(byte in b'"}]' for byte in text):
+        return NEVER
+    if not (text[2:] if text.startswith(b'""') else text).strip(b"}]"):
         return 100 - min(len(text), 50)
-    if text in (b"0", b"1"):
-        return 101
-    if text in (b"null", b"true", b"{}", b"[]"):
-        return 102
-    if text in (b"[", b"{"):
-        return 103
+    early = (b",", b"0", b"1", b"null", b"true", b"{}", b"[]", b'"', b"[", b"{")
+    if text in early:
+        return 101 + early.index(text)
     if len(text) > 1:
         return 600 + min(len(text), 100)
     return 200 + text[0] if text.isalnum() else 400 + text[0] // 2
