@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from strop.sampling.seeds import row_seed
 
 if TYPE_CHECKING:
+    from strop.sampling.adapters import read_adapter
+    from strop.sampling.decoding import Adapter
+    from strop.sampling.engine import Engine
+    from strop.sampling.requests import Event, Request
     from strop.sampling.torch_sampler import TorchSampler
 
-__all__ = ["TorchSampler", "row_seed"]
+__all__ = ["Adapter", "Engine", "Event", "Request", "TorchSampler", "read_adapter", "row_seed"]
+
+_HOMES = {
+    "Adapter": "decoding",
+    "Engine": "engine",
+    "Event": "requests",
+    "Request": "requests",
+    "TorchSampler": "torch_sampler",
+    "read_adapter": "adapters",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "TorchSampler":
-        from strop.sampling.torch_sampler import TorchSampler
-
-        return TorchSampler
+    if name in _HOMES:
+        return getattr(import_module(f"strop.sampling.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
