@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -46,7 +46,7 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary) -> Compil
         raise ConstraintError(
             f"the constraint ({constraint.kind}) is refused",
             why="; ".join(plan.reasons),
-            do="simplify it" + ("; strict=False checks afterwards what can be checked" if constraint.strict else ""),
+            do="simplify it" + (", or set strict=False to have finished texts checked" if plan.is_checkable else ""),
         )
     assert plan.engine is not None
     compiled = CompiledConstraint(constraint, vocabulary, plan, plan.engine)
@@ -100,9 +100,7 @@ class CompiledConstraint:
                 return () if python_pattern(value).fullmatch(text) else (f"{text[:80]!r} does not match {value!r}",)
             case "tool_calls":
                 return self._call_errors(text)
-        tokens = self.vocabulary.engine.tokenize_str(text)
-        is_whole = self.matcher().completes(tokens)
-        return () if is_whole else (f"{text[:80]!r} is not in the grammar's language",)
+        return () if self.accepts(text) else (f"{text[:80]!r} is not in the grammar's language",)
 
     def _call_errors(self, text: str) -> tuple[str, ...]:
         try:
@@ -121,7 +119,7 @@ class CompiledConstraint:
 
     def accepts(self, text: str) -> bool:
         """Whether the grammar (not the validator of record) accepts ``text``, whatever its tokens."""
-        return self.matcher().completes(self.vocabulary.engine.tokenize_str(text))
+        return self.matcher().completes(self.vocabulary.spell(text))
 
 
 def _has_patterns(schema: Any) -> bool:
@@ -148,14 +146,18 @@ class Suspects:
     vocabulary: Vocabulary
     quoted: tuple[NDArray[np.int32], ...]
     """Packed rows: tokens with at least one, two, three, four quotes."""
+    escaping: NDArray[np.int32]
+    """Tokens that hold a Unicode escape."""
     loud: NDArray[np.int32] | None
 
     def of(self, guard: Guard, row: NDArray[np.int32]) -> Iterator[int]:
         """The allowed tokens that the guard must look at."""
-        if guard.in_risky_number:
+        if guard.in_risky_number or guard.in_name_escape:
             return iter(self.vocabulary.unpack(row).tolist())
         quotes = (1 if guard.in_name else 3 if guard.in_text else 2) if guard.has_names else 4
         found = self.quoted[quotes - 1] & row
+        if not guard.in_text:
+            found |= self.escaping & row
         if self.loud is not None and not guard.in_text and not guard.in_name:
             found |= self.loud & row
         return iter(self.vocabulary.unpack(found).tolist()) if found.any() else iter(())
@@ -163,13 +165,13 @@ class Suspects:
 
 @lru_cache(maxsize=8)
 def _suspects(vocabulary: Vocabulary) -> Suspects:
-    def packed(least: int) -> NDArray[np.int32]:
-        ids = [token for token, text in enumerate(vocabulary.token_bytes) if text.count(b'"') >= least]
+    def packed(is_one: Callable[[bytes], bool]) -> NDArray[np.int32]:
+        ids = [token for token, text in enumerate(vocabulary.token_bytes) if is_one(text)]
         return vocabulary.pack(np.array(ids, dtype=np.int64))
 
-    loud = [token for token, text in enumerate(vocabulary.token_bytes) if is_loud_number(text)]
-    quoted = tuple(packed(least) for least in (1, 2, 3, 4))
-    return Suspects(vocabulary, quoted, vocabulary.pack(np.array(loud, dtype=np.int64)) if loud else None)
+    quoted = tuple(packed(lambda text, least=least: text.count(b'"') >= least) for least in (1, 2, 3, 4))  # type: ignore[misc]
+    loud = packed(is_loud_number)
+    return Suspects(vocabulary, quoted, packed(lambda text: b"\\u" in text), loud if loud.any() else None)
 
 
 @lru_cache(maxsize=8)

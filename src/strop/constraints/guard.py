@@ -1,4 +1,4 @@
-"""What JSON grammars let through and JSON readers trip over: names that stand twice, numbers beyond every double.
+"""What JSON grammars let through and JSON readers trip over: names that stand twice or in disguise, infinite numbers.
 
 A guard follows the bytes of one text. It is immutable: ``after`` returns the next one, so going back costs nothing.
 """
@@ -12,7 +12,12 @@ from dataclasses import dataclass, replace
 MAX_DIGITS = 300
 """Of a number without exponent; with one, 200 and two digits of exponent: always below 1e308."""
 _MAX_MANTISSA = 200
-_NEUTRAL, _STRING, _STRING_ESCAPE, _NAME, _NAME_ESCAPE, _NUMBER = range(6)
+_NEUTRAL, _STRING, _STRING_ESCAPE, _NAME, _NAME_ESCAPE, _NUMBER, _NAME_HEX = range(7)
+_NAME_ESCAPES = frozenset(
+    {f"{code:04x}".encode() for code in (*range(0x20), 0x7F)} - {b"0008", b"0009", b"000a", b"000c", b"000d"}
+)
+"""Names escape nothing that can be written otherwise: the grammar would not know a listed name so spelt."""
+_ESCAPE_BEGINNINGS = frozenset(code[:length] for code in _NAME_ESCAPES for length in range(5))
 _LOUD_NUMBER = re.compile(rb"[eE][+-]?[0-9]{3}|[0-9]{100}")
 
 
@@ -37,12 +42,17 @@ class Guard:
     @property
     def in_name(self) -> bool:
         """Whether it stands inside a name."""
-        return self.mode in (_NAME, _NAME_ESCAPE)
+        return self.mode in (_NAME, _NAME_ESCAPE, _NAME_HEX)
 
     @property
     def is_inside(self) -> bool:
         """Whether it stands inside any string."""
-        return self.mode in (_STRING, _STRING_ESCAPE, _NAME, _NAME_ESCAPE)
+        return self.in_name or self.mode in (_STRING, _STRING_ESCAPE)
+
+    @property
+    def in_name_escape(self) -> bool:
+        """Whether it stands after a backslash in a name."""
+        return self.mode in (_NAME_ESCAPE, _NAME_HEX)
 
     @property
     def has_names(self) -> bool:
@@ -79,7 +89,9 @@ class Guard:
                     return self._named()
                 return replace(self, mode=_NAME_ESCAPE if byte == b"\\" else _NAME, name=self.name + byte)
             case 4:
-                return replace(self, mode=_NAME, name=self.name + byte)
+                return replace(self, mode=_NAME_HEX if byte == b"u" else _NAME, name=self.name + byte)
+            case 6:
+                return self._in_name_hex(byte)
             case 5 if byte in b"0123456789.eE+-":
                 return self._in_number(byte)
         return self._outside(byte)
@@ -96,6 +108,13 @@ class Guard:
         if names is None:
             return self._neutral()
         return None if name in names else Guard(frames=(*self.frames[:-1], names | {name}))
+
+    def _in_name_hex(self, byte: bytes) -> Guard | None:
+        name = self.name + byte
+        code = name[name.rindex(b"u") + 1 :]
+        if code not in _ESCAPE_BEGINNINGS:
+            return None
+        return replace(self, mode=_NAME if len(code) == 4 else _NAME_HEX, name=name)
 
     def _in_number(self, byte: bytes) -> Guard | None:
         if byte in b"eE":

@@ -83,9 +83,10 @@ class Matcher:
                 row[token // 32] &= ~np.int32(np.uint32(1 << (token % 32)).view(np.int32))
 
     def forced(self) -> tuple[int, ...]:
-        """The tokens that spell the bytes which must come next, as the tokenizer would; empty where there is a choice.
+        """The tokens that must come next, spelt as the tokenizer would; empty where there is a choice.
 
-        Other tokens may spell the same bytes: taking these without asking the model skips that choice.
+        Where it is not empty, the mask offers exactly its first token: taking all of them without asking the model
+        changes no sample, only what ``log_allowed_mass`` would have counted on the way.
         """
         if self._finished:
             return ()
@@ -165,7 +166,7 @@ class Matcher:
         if self._engine.validate_tokens(wanted) != len(wanted):
             return False
         guard = self.guard
-        if guard is not None and (guard.in_name or guard.has_names or guard.in_risky_number):
+        if guard is not None and (self.num_tokens == 0 or guard.in_name or guard.has_names or guard.in_risky_number):
             for token in tokens:
                 guard = guard.after(self.compiled.vocabulary.token_bytes[token])
                 if guard is None:

@@ -38,6 +38,8 @@ class Plan:
     """exact: the texts of the language and no others; post_validated: more is let through, and judged when finished."""
     reasons: tuple[str, ...] = ()
     """What is not enforced token by token, or why the constraint is refused."""
+    is_checkable: bool = False
+    """Refused only because it is strict: otherwise it would be post-validated."""
     annotations: tuple[str, ...] = ()
     """What stands in a schema without asserting anything, such as an unknown format."""
     grammar: str = ""
@@ -58,7 +60,7 @@ def preflight(constraint: Constraint, vocabulary: Vocabulary) -> Plan:
     except ConstraintError as error:
         return Plan(enforcement="refused", reasons=(_told(error),))
     if constraint.strict and plan.enforcement == "post_validated":
-        return Plan(enforcement="refused", reasons=plan.reasons, annotations=plan.annotations)
+        return Plan(enforcement="refused", reasons=plan.reasons, annotations=plan.annotations, is_checkable=True)
     return plan
 
 

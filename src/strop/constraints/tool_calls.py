@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from strop.chat.parse import CLOSE, OPEN, THINK
+from strop.chat.parse import CLOSE, END_THINK, OPEN, THINK
 from strop.errors import ConstraintError, TemplateError
 from strop.types import Json, Message, ToolCall
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PROBES = (ToolCall(name="get_one", arguments={"a": "x", "b": 1}), ToolCall(name="get_two", arguments={"c": [1, "y"]}))
 _SEPARATORS = ((",", ":"), (", ", ": "), (",", ": "), (", ", ":"))
 _CALL = re.compile(rf"(\s*){OPEN}(\s*)(\{{.*?\}})(\s*){CLOSE}", re.DOTALL)
+_EMPTY_THINK = re.compile(rf"(?:{THINK}\s*{END_THINK})?\s*")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class CallFormat:
     """How a template writes calls."""
 
     before: str
-    """White space before the first call."""
+    """White space before the first call, with the empty think block that some templates write there."""
     between: str
     inner: tuple[str, str]
     """White space after the opening and before the closing tag."""
@@ -42,7 +43,7 @@ class CallFormat:
 
 def call_format(template: ChatTemplate) -> CallFormat:
     """How ``template`` writes tool calls. Raises: ConstraintError naming what it writes instead of the Hermes kind."""
-    tools = [_tool(call) for call in _PROBES]
+    tools = [_tool(call) for call in _PROBES] if template.frame.renders_tools else []
     asked = [Message(role="user", content="Go")]
     try:
         prompt = template.render(asked, tools, add_generation_prompt=True).text
@@ -56,12 +57,12 @@ def call_format(template: ChatTemplate) -> CallFormat:
     if len(found) != 2 or found[0].end() != found[1].start():
         raise _refused(f"it writes calls as {turn[:120]!r}")
     first, second = found
-    if text.startswith(prompt) and first.start() != 0:
-        raise _refused(f"it writes {turn[: first.start()]!r} before the first call")
+    before = turn[: first.start()] + first.group(1) if text.startswith(prompt) else ""
+    if not _EMPTY_THINK.fullmatch(before):
+        raise _refused(f"it writes {before!r} before the first call")
     separators = [_separators(match.group(3), call) for match, call in zip(found, _PROBES)]
     if None in separators or separators[0] != separators[1] or first.group(2, 4) != second.group(2, 4):
         raise _refused(f"the JSON of its calls is {first.group(3)!r}")
-    before = first.group(1) if text.startswith(prompt) else ""
     return CallFormat(before, second.group(1), (first.group(2), first.group(4)), separators[0] or _SEPARATORS[0])
 
 
@@ -100,16 +101,17 @@ def call_schema(tools: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def call_grammar(form: CallFormat, schemas: Sequence[Mapping[str, Any]], control: Mapping[str, int]) -> str:
     """The Lark grammar of one call or more; ``schemas`` is one finished JSON schema a tool's call."""
-    tags = [f"<[{control[tag]}]>" if tag in control else json.dumps(tag) for tag in (OPEN, CLOSE)]
+
+    def spelt(text: str) -> str:
+        """Tags that are tokens of their own by their ids, everything else as text."""
+        pieces = re.split(f"({'|'.join((OPEN, CLOSE, THINK, END_THINK))})", text)
+        return " ".join(f"<[{control[p]}]>" if p in control else json.dumps(p) for p in pieces if p)
+
     names = [f"call{i}" for i in range(len(schemas))]
     rules = [
-        f"start: {_literal(form.before)} call ({_literal(form.between)} call)*",
-        f"call: {tags[0]} {_literal(form.inner[0])} body {_literal(form.inner[1])} {tags[1]}",
+        f"start: {spelt(form.before)} call ({spelt(form.between)} call)*",
+        f"call: {spelt(OPEN + form.inner[0])} body {spelt(form.inner[1] + CLOSE)}",
         f"body: {' | '.join(names)}",
     ]
     rules += [f"{name}: %json {json.dumps(schema, ensure_ascii=False)}" for name, schema in zip(names, schemas)]
     return "\n".join(rules) + "\n"
-
-
-def _literal(text: str) -> str:
-    return json.dumps(text) if text else ""

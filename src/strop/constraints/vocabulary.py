@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +60,20 @@ class Vocabulary:
     def unpack(self, row: NDArray[np.int32]) -> NDArray[np.int64]:
         """The ids that are set in a packed row, ascending."""
         return np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little"))
+
+    def spell(self, text: str) -> list[int]:
+        """Tokens for the bytes of ``text``, one each where there is one, none of them a control token."""
+        alone = self._alone
+        data = text.encode()
+        if all(byte in alone for byte in data):
+            return [alone[byte] for byte in data]
+        return [int(token) for token in self.engine.greedy_tokenize(text)]
+
+    @cached_property
+    def _alone(self) -> dict[int, int]:
+        """Byte → the first token that is just this byte."""
+        tokens = [(text[0], token) for token, text in enumerate(self.token_bytes) if len(text) == 1]
+        return dict(reversed(tokens))
 
 
 _BUILT: dict[tuple[str, int], Vocabulary] = {}
@@ -147,13 +161,11 @@ def closing_ranks(vocabulary: Vocabulary) -> Ranks:
     """The ranks of a vocabulary's tokens."""
     outside = np.full(vocabulary.num_words * 32, NEVER, dtype=np.int32)
     inside = np.full(vocabulary.num_words * 32, NEVER, dtype=np.int32)
-    alone: dict[int, int] = {}
+    alone = vocabulary._alone
     for token, text in enumerate(vocabulary.token_bytes):
         outside[token] = _rank(text)
         if text.startswith(b'"') and not text[1:].strip(b"}]"):
             inside[token] = 100 - min(len(text), 50)
-        if len(text) == 1:
-            alone.setdefault(text[0], token)
     return Ranks(outside, inside, np.array([alone[byte] for byte in sorted(alone)], dtype=np.int64))
 
 
