@@ -47,7 +47,9 @@ def test_a_chosen_answer_whose_rejected_one_is_empty_counts_nowhere(aggregate: s
 
 
 def test_pairs_and_their_chosen_tokens_are_counted() -> None:
-    assert ChosenCrossEntropy().count(collate(ROWS)) == {"pairs": 2.0, "chosen_tokens": 4.0}
+    counts = ChosenCrossEntropy().count(collate(ROWS))
+    assert counts == {"pairs": 2.0, "chosen_tokens": 4.0}
+    assert {type(count) for count in counts.values()} == {float}
 
 
 def test_a_step_without_pairs_is_0() -> None:

@@ -106,11 +106,9 @@ def test_the_value_equals_a_loop_over_the_rows(seed: int, beta: float, kl: float
 
 def test_rows_without_trained_tokens_count_nowhere() -> None:
     objective = KTO()
-    assert objective.count(collate([GOOD, masked_out(BAD), WORSE])) == {
-        "sequences": 2.0,
-        "desirable": 1.0,
-        "undesirable": 1.0,
-    }
+    counts = objective.count(collate([GOOD, masked_out(BAD), WORSE]))
+    assert counts == {"sequences": 2.0, "desirable": 1.0, "undesirable": 1.0}
+    assert {type(count) for count in counts.values()} == {float}
     alone, beside = descend(objective, [GOOD, BAD]), descend(objective, [masked_out(WORSE), GOOD, BAD])
     assert beside.value == pytest.approx(alone.value)
     assert beside.metrics == pytest.approx(alone.metrics)

@@ -40,6 +40,7 @@ def test_a_pair_with_an_empty_side_is_no_pair() -> None:
     assert count_pairs(batch) == {"pairs": 1.0}
     assert count_pairs(collate([LONG, SHORT, LATE, EARLY])) == {"pairs": 2.0}
     assert count_pairs(collate([masked_out(LONG), SHORT])) == {"pairs": 0.0}
+    assert type(count_pairs(batch)["pairs"]) is float  # the loop adds these up over devices and batches
 
 
 def test_sequences_of_different_pairs_side_by_side_are_a_mistake() -> None:
