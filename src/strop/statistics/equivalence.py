@@ -24,7 +24,8 @@ def is_equivalent(
     """Whether both one-sided tests reject a difference of ``margin`` or more at level ``alpha`` (TOST).
 
     That is: the 1 - 2 alpha interval of the paired difference lies inside (-margin, margin). *Source*: Schuirmann 1987.
-    Overlapping intervals are no equivalence, and too few items to tell answer False.
+    Overlapping intervals are no equivalence, and too few items to tell answer False. Of pass or fail, its rate of false
+    alarms is near ``alpha`` where items times margin is 6 or more; below that it is too quick when nothing changed.
     Raises: ValueError for a margin that is not positive and finite.
     """
     _require_margin(margin)

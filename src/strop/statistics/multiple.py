@@ -19,11 +19,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     for p in p_values:
         if not 0 <= p <= 1:
             raise ValueError(f"a p-value is a probability, not {p}")
-    adjusted, largest = [0.0] * len(p_values), 0.0
+    adjusted, largest = dict[int, float](), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
-    return adjusted
+    return [adjusted[index] for index in range(len(p_values))]
 
 
 def holm_rejections(p_values: Sequence[float], alpha: float = 0.05) -> list[bool]:

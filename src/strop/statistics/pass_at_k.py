@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
     """The unbiased estimate of P(at least one of k samples passes), from n ≥ k samples of one task of which c passed.
 
-    1 - C(n-c, k) / C(n, k) = 1 - Π_{i=n-c+1..n} (1 - k/i);  average it over tasks
+    1 - C(n-c, k) / C(n, k) = 1 - Π_{i=n-c+1..n} (1 - k/i);  average it over tasks. 1 where n - c < k, for k is then among the i
 
     *Source*: Chen et al. 2021 (arXiv:2107.03374), eq. 1. The plug-in 1 - (1 - c/n)^k is biased low and is not offered.
     Raises: ValueError for fewer samples than k, and for counts that cannot be.
     """
     n, c = num_samples, num_correct
     _require_counts(n, c, k)
-    if n - c < k:
-        return 1.0
     return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
 
 
