@@ -25,7 +25,12 @@ def unpadded(gradient: Tensor, rows: list[Sample]) -> Tensor:
 
 def stand_in(**settings: Any) -> SimpleNamespace:
     accelerator = SimpleNamespace(
-        gather=lambda x: x, gather_for_metrics=lambda x: x, reduce=lambda x, reduction: x, num_processes=1, device="cpu"
+        gather=lambda x: x,
+        gather_for_metrics=lambda x: x,
+        reduce=lambda x, reduction: x,
+        num_processes=1,
+        device="cpu",
+        parallelism_config=None,
     )
     return SimpleNamespace(
         accelerator=accelerator,
