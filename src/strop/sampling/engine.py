@@ -260,7 +260,7 @@ class Engine:
                 high = middle - 1
         if not running:
             return max(low, 1)
-        return low if low >= min(len(self._waiting), max(1, len(running) // _ADMIT_SHARE)) else 0
+        return low if low >= min(len(self._waiting), -(-len(running) // _ADMIT_SHARE)) else 0
 
     def _draw(self) -> None:
         """One token for every running row."""

@@ -29,8 +29,8 @@ def _refusals(params: SamplingParams, num_ids: float) -> Iterator[tuple[bool, st
     yield not 0 < penalty < inf, f"repetition_penalty = {penalty}", "", "use 1 (none) or another positive number"
     deadline = params.deadline_s
     yield deadline is not None and not deadline > 0, f"deadline_s = {deadline}", "it is over at once", "use seconds > 0"
-    yield "" in params.stop, "an empty stop text", "it stands at the start of every completion", "leave it out"
     yield isinstance(params.stop, str), f"stop = {params.stop!r}", "each of its letters would stop", "give a tuple"
+    yield "" in params.stop, "an empty stop text", "it stands at the start of every completion", "leave it out"
     for token, bias in params.logit_bias.items():
         yield not 0 <= token < num_ids, f"logit_bias for token {token}", _range(num_ids), "use an id of the vocabulary"
         yield not (isfinite(bias) or bias == -inf), f"logit_bias[{token}] = {bias}", "", "use a number, or -inf to ban"
