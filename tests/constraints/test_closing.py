@@ -37,7 +37,10 @@ TREE = {
     "$defs": {
         "node": {
             "type": "object",
-            "properties": {"value": {"type": "number"}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+            "properties": {
+                "value": {"type": "number"},
+                "children": {"type": "array", "items": {"$ref": "#/$defs/node"}},
+            },
             "required": ["value", "children"],
             "additionalProperties": False,
         }
@@ -127,7 +130,9 @@ def test_the_growth_of_a_token_is_at_least_what_opening_an_element_takes() -> No
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(extra=st.integers(0, 70), seed=st.integers(0, 10**6), source=st.sampled_from(["regex", "lark", "choice"]))
 def test_languages_that_are_not_json_end_in_time_too(extra, seed, source) -> None:
-    value = {"regex": r"([0-9]+,)*[a-f]{4,}(x|yy{12}z)", "lark": WORDS, "choice": ["on", "off and then some more"]}[source]
+    value = {"regex": r"([0-9]+,)*[a-f]{4,}(x|yy{12}z)", "lark": WORDS, "choice": ["on", "off and then some more"]}[
+        source
+    ]
     language = compiled(value, kind=source)
     text, finished, _ = write(language, language.min_tokens + extra, seed)
     assert finished

@@ -34,7 +34,7 @@ CHECKED_AFTERWARDS = {
     "format: hostname": {"format": "hostname"},
     "format: regex": {"format": "regex"},
     "minProperties": {
-        "type": "object", "minProperties": 1, "properties": {"a": {}, "b": {}}, "additionalProperties": False
+        "type": "object", "minProperties": 2, "properties": {"a": {}, "b": {}, "c": {}}, "additionalProperties": False
     },
     "oneOf": {"oneOf": [{"pattern": "a"}, {"pattern": "b"}]},
 }  # fmt: skip
@@ -43,7 +43,8 @@ REFUSED = {
     "Unsatisfiable": {"type": "integer", "minimum": 5, "maximum": 3},
     "is not valid": {"type": "strin"},
     "of the draft": {"$schema": "http://json-schema.org/draft-03/schema#"},
-    "cannot be read": {"pattern": "(?<=a)(b"},
+    "is not a 'regex'": {"pattern": "(?<=a)(b"},
+    "cannot enforce": {"patternProperties": {"^[pq]$": {}}},
     "regex parse error": {"pattern": "(?=a)b"},
     "not disjoint": {"patternProperties": {"a": {"type": "null"}, "b": {"type": "integer"}}},
     "a few names": {"patternProperties": {"^[xy]$": {}}, "additionalProperties": False},

@@ -150,19 +150,19 @@ def _greedy(twin: Matcher, most: int) -> tuple[int, ...] | None:
     path: list[int] = []
     used: dict[int, int] = {}
     row = np.zeros(twin.compiled.vocabulary.num_words, dtype=np.int32)
-    while not twin.is_accepting:
-        tokens = twin.forced()
-        if not tokens:
-            try:
+    try:
+        while not twin.is_accepting:
+            tokens = twin.forced()
+            if not tokens:
                 twin.fill(row)
-            except ConstraintError:
+                tokens = (_next(twin, row, used),)
+            for token in tokens:
+                twin.consume(token)
+            path += tokens
+            if len(path) > most:
                 return None
-            tokens = (_next(twin, row, used),)
-        for token in tokens:
-            twin.consume(token)
-        path += tokens
-        if len(path) > most:
-            return None
+    except ConstraintError:  # a dead end
+        return None
     return tuple(path)
 
 
@@ -226,8 +226,8 @@ def _shortest_way(matcher: Matcher, row: NDArray[np.int32], most_looks: int) -> 
             for token in map(int, ranks.bytes_alone[bits[ranks.bytes_alone] > 0]):
                 looks += 1
                 twin = state.copy()
-                twin.consume(token)
                 try:
+                    twin.consume(token)
                     twin.fill(fresh)
                 except ConstraintError:
                     continue
@@ -253,14 +253,14 @@ def _beam(matcher: Matcher, most: int) -> tuple[int, ...] | None:
     while beam:
         grown: dict[tuple[bytes, bool, int], tuple[tuple[int, ...], Matcher]] = {}
         for path, state in beam:
-            for forced in state.forced():
-                state.consume(forced)
-                path = (*path, forced)
-            if state.is_accepting and len(path) <= most:
-                return path
-            if len(path) >= most:
-                continue
             try:
+                for forced in state.forced():
+                    state.consume(forced)
+                    path = (*path, forced)
+                if state.is_accepting and len(path) <= most:
+                    return path
+                if len(path) >= most:
+                    continue
                 state.fill(row)
             except ConstraintError:
                 continue
@@ -268,8 +268,8 @@ def _beam(matcher: Matcher, most: int) -> tuple[int, ...] | None:
             best = ids[np.argsort(rank[ids], kind="stable")[:_FAN]]
             for token in map(int, best):
                 twin = state.copy()
-                twin.consume(token)
                 try:
+                    twin.consume(token)
                     twin.fill(row)
                 except ConstraintError:
                     continue

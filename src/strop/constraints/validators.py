@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 import jsonschema
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import FormatError, SchemaError, ValidationError
 from jsonschema.validators import extend, validator_for
 
 from strop.constraints.formats import INEXACT, conforms, pattern_of
@@ -192,7 +192,7 @@ class _Formats(jsonschema.FormatChecker):
 
     def check(self, instance: object, format: str) -> None:
         if isinstance(instance, str) and not conforms(format, instance):
-            raise jsonschema.FormatError(f"{instance!r} is not a {format}")
+            raise FormatError(f"{instance!r} is not a {format}")
 
 
 _FORMATS = _Formats(())
