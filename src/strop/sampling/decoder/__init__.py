@@ -1,0 +1,5 @@
+"""The fast decoder: a hand-written step for models of the Llama shape, used only where a probe proves it equal."""
+
+from strop.sampling.decoder.decoder import FastDecoder
+
+__all__ = ["FastDecoder"]
