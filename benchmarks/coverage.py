@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 
 import coverage_counted as counted
 import coverage_simulated as simulated
@@ -53,7 +54,7 @@ SECTIONS: tuple[tuple[Callable[[int], Table] | Callable[[], Table], str], ...] =
     ),
     (
         counted.paired_rates,
-        "Never below 95 % on this grid. Where hardly any item changes it is wider than needed, which is the price "
+        "About 95 % at the least on this grid. Where hardly any item changes it is wider than needed, which is the price "
         "for keeping a width when none changed at all.",
     ),
     (counted.unpaired_rates, "Within 94 to 97 % from 20 trials a side on, more where both rates are near 0 or 1."),
@@ -76,8 +77,8 @@ SECTIONS: tuple[tuple[Callable[[int], Table] | Callable[[], Table], str], ...] =
     ),
     (
         simulated.kappa,
-        "A large-sample formula: from about 100 items on, and only where every label is common. With one rare "
-        "label it is too sure even at 300 items: report the table of counts beside it.",
+        "A large-sample formula: within two or three points from about 100 items on. Below that it is too sure, worst "
+        "with a rare label or many labels: report the table of counts beside it.",
     ),
     (
         simulated.ratings,
@@ -119,7 +120,7 @@ SECTIONS: tuple[tuple[Callable[[int], Table] | Callable[[], Table], str], ...] =
 
 def markdown(table: Table, words: str) -> str:
     """One table as a section."""
-    lines = [f"## {table.title}", "", words, "", f"*{table.how[0].upper()}{table.how[1:]}.*", ""]
+    lines = [f"## {table.title}", "", fill(words, 116), "", f"*{table.how[0].upper()}{table.how[1:]}.*", ""]
     lines += ["| " + " | ".join(table.header) + " |", "| --- |" + " ---: |" * (len(table.header) - 1)]
     for name, cells in table.rows:
         lines.append("| " + " | ".join([name, *("–" if c is None else f"{c:.1f}" for c in cells)]) + " |")

@@ -30,11 +30,15 @@ def bootstrap(trials: int) -> Table:
         for truth, draw in draws.values():
             g = np.random.default_rng(n)
             samples = [draw(g, n) for _ in range(trials // 2)]
-            found.append(share(holds(ours.mean_interval(v, clusters=c, num_resamples=400), truth) for v, c in samples))
+            intervals = (
+                ours.mean_interval(values, clusters=clusters, num_resamples=1000, seed=trial)
+                for trial, (values, clusters) in enumerate(samples)
+            )
+            found.append(share(holds(interval, truth) for interval in intervals))
         rows.append((f"{n} clusters", tuple(found)))
     return Table(
         "`mean_interval`, `paired_difference` of anything else",
-        f"{trials // 2} trials, 400 resamples",
+        f"{trials // 2} trials, 1000 resamples",
         ("", *draws),
         rows,
     )

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from strop.statistics import is_equivalent, is_equivalent_over_seeds, is_non_inferior, paired_difference
+from strop.statistics import is_equivalent, is_equivalent_over_seeds, is_non_inferior, over_seeds, paired_difference
 
 quick = settings(max_examples=20, deadline=None, derandomize=True)
 seeds = st.lists(st.floats(-1, 1).map(lambda value: round(value, 3)), min_size=3, max_size=6, unique=True)
@@ -111,6 +111,16 @@ def test_seeds_are_tested_at_5_percent_unless_told() -> None:
     high = stats.ttest_1samp(values, 0).confidence_interval(0.9).high
     assert is_equivalent_over_seeds(values, [0.0] * 3, margin=1.0001 * high)
     assert not is_equivalent_over_seeds(values, [0.0] * 3, margin=0.9999 * high)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_seeds_whose_interval_ends_at_the_margin_are_not_inside(sign: int) -> None:
+    values = [sign * value for value in (0.1, 0.2, 0.4)]
+    interval = over_seeds(values, 1 - 2 * 0.05).interval
+    assert interval is not None
+    edge = max(-interval.low, interval.high)
+    assert not is_equivalent_over_seeds(values, [0.0] * 3, margin=edge)
+    assert is_equivalent_over_seeds(values, [0.0] * 3, margin=math.nextafter(edge, 9))
 
 
 def test_seeds_whose_spread_is_unknown_are_not_equivalent() -> None:

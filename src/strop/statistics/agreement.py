@@ -49,7 +49,7 @@ def cohen_kappa(
     with w̄_i = Σ_j w_ij p_.j and w̄_j = Σ_i w_ij p_i.
 
     *Source*: Cohen 1960, 1968; the standard error: Fleiss, Cohen and Everitt 1969. Trust the interval from about 100
-    items on, and only where every label is common: with a rare one it is too narrow.
+    items on: below that, above all with a rare label, it is too narrow.
     ``categories`` are the possible labels in order: needed for weights, else those found.
     Raises: ValueError without items, for different numbers of labels, for labels outside the categories, and for
     weights without an order of at least two categories.
@@ -108,7 +108,7 @@ def _table(
     if strange:
         raise ValueError(f"{strange[0]!r} is none of the categories {labels}")
     table = np.zeros((len(labels), len(labels)))
-    for one, other in zip(first, second, strict=True):
+    for one, other in zip(first, second):
         table[number[one], number[other]] += 1
     return table / len(first)
 

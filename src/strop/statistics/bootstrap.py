@@ -46,8 +46,8 @@ def mean_interval(
     for resample in range(num_resamples):
         drawn = generator.integers(0, len(sums), size=len(sums))
         means[resample] = sums[drawn].sum() / counts[drawn].sum()
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(low), float(high))
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
+    return Interval(low, high)
 
 
 def paired_difference(
@@ -67,7 +67,7 @@ def paired_difference(
     require_paired(candidate, baseline)
     if clusters is None and {*candidate, *baseline} <= {0, 1}:
         return _paired_rates(candidate, baseline, confidence)
-    differences = [float(c) - float(b) for c, b in zip(candidate, baseline, strict=True)]
+    differences = [float(c) - float(b) for c, b in zip(candidate, baseline)]
     interval = mean_interval(
         differences, clusters=clusters, confidence=confidence, num_resamples=num_resamples, seed=seed
     )
@@ -77,7 +77,7 @@ def paired_difference(
 def _paired_rates(candidate: Sequence[float], baseline: Sequence[float], confidence: float) -> tuple[float, Interval]:
     """The difference of two pass rates over the same items, with its interval."""
     outcome = compare_paired([c == 1 for c in candidate], [b == 1 for b in baseline])
-    both = sum(c == 1 and b == 1 for c, b in zip(candidate, baseline, strict=True))
+    both = sum(c == 1 and b == 1 for c, b in zip(candidate, baseline))
     neither = outcome.num_items - both - outcome.gained - outcome.lost
     interval = rate_difference_interval(both, outcome.gained, outcome.lost, neither, confidence)
     return (outcome.gained - outcome.lost) / outcome.num_items, interval

@@ -73,7 +73,7 @@ def is_equivalent_over_seeds(
     _require_margin(margin)
     require_alpha(alpha)
     require_paired(candidate, baseline)
-    differences = [c - b for c, b in zip(candidate, baseline, strict=True)]
+    differences = [c - b for c, b in zip(candidate, baseline)]
     interval = over_seeds(differences, confidence=1 - 2 * alpha).interval
     return interval is not None and -margin < interval.low and interval.high < margin
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +15,10 @@ MAX_ENUMERATED = 16
 """Up to this many clusters that changed, every pattern of signs is enumerated (2^16)."""
 _ROUNDING = 1e-9
 
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
-
 
 def pair_by_id(
-    candidate: Mapping[Key, Value], baseline: Mapping[Key, Value]
-) -> tuple[list[Key], list[Value], list[Value]]:
+    candidate: Mapping[str, float], baseline: Mapping[str, float]
+) -> tuple[list[str], list[float], list[float]]:
     """The item ids with both runs' values in that order: the candidate's order, whatever the baseline's was.
 
     Raises: ValueError when one run has an item that the other lacks, naming some: a mean over different items is no
@@ -30,7 +26,7 @@ def pair_by_id(
     """
     unshared = candidate.keys() ^ baseline.keys()
     if unshared or not candidate:
-        some = ", ".join(sorted(map(str, unshared))[:5])
+        some = ", ".join(sorted(unshared)[:5])
         raise ValueError(
             f"paired runs share their items; of {len(candidate)} and {len(baseline)}, {len(unshared)} are in one run "
             f"only: {some}"
@@ -73,8 +69,8 @@ class PairedOutcome:
 def compare_paired(candidate: Sequence[bool], baseline: Sequence[bool]) -> PairedOutcome:
     """The discordant counts of two runs over the same items in the same order, with McNemar's exact p-value."""
     require_paired(candidate, baseline)
-    gained = sum(bool(c) and not b for c, b in zip(candidate, baseline, strict=True))
-    lost = sum(bool(b) and not c for c, b in zip(candidate, baseline, strict=True))
+    gained = sum(bool(c) and not b for c, b in zip(candidate, baseline))
+    lost = sum(bool(b) and not c for c, b in zip(candidate, baseline))
     return PairedOutcome(num_items=len(candidate), gained=gained, lost=lost, p_value=mcnemar(gained, lost))
 
 
@@ -100,7 +96,7 @@ def sign_flip(
     require_paired(candidate, baseline)
     if num_flips < 1:
         raise ValueError(f"a random test needs at least one flip, not {num_flips}")
-    differences = [float(c) - float(b) for c, b in zip(candidate, baseline, strict=True)]
+    differences = [float(c) - float(b) for c, b in zip(candidate, baseline)]
     sums, _ = cluster_sums(differences, clusters)
     sizes = np.abs(sums[sums != 0])
     # Patterns that reach the observed sum exactly must count, whatever the order in which they were added up.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
     """The unbiased estimate of P(at least one of k samples passes), from n ≥ k samples of one task of which c passed.
 
-    1 - C(n-c, k) / C(n, k) = 1 - Π_{i=n-c+1..n} (1 - k/i);  average it over tasks. 1 where n - c < k, for k is then among the i
+    1 - C(n-c, k) / C(n, k) = 1 - Π_{i=n-c+1..n} (1 - k/i);  average it over tasks. 1 where n - c < k: one i is k
 
     *Source*: Chen et al. 2021 (arXiv:2107.03374), eq. 1. The plug-in 1 - (1 - c/n)^k is biased low and is not offered.
     Raises: ValueError for fewer samples than k, and for counts that cannot be.

@@ -117,7 +117,7 @@ def _names(comparisons: Sequence[Comparison]) -> list[str]:
 def _design(comparisons: Sequence[Comparison], names: list[str]) -> NDArray[np.float64]:
     """One row a comparison: +1 at the first, -1 at the second, then the covariates."""
     design = np.zeros((len(comparisons), len(names) + len(comparisons[0].covariates)))
-    for row, comparison in zip(design, comparisons, strict=True):
+    for row, comparison in zip(design, comparisons):
         row[names.index(comparison.first)] = 1
         row[names.index(comparison.second)] = -1
         row[len(names) :] = comparison.covariates
