@@ -6,6 +6,9 @@ to do) without a traceback and exits with 2. A broken promise of our own is an `
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class StropError(Exception):
     """The root of every error that strop raises on purpose."""
@@ -102,3 +105,29 @@ class ReleaseError(UserError):
 
 class MissingDependencyError(UserError):
     """An optional package is not installed; the message holds the install line."""
+
+
+class RemoteError(UserError):
+    """A server that could not be reached, refused, or answered what cannot be believed.
+
+    ``completions`` has what the other requests of the call brought, None in the place of each one that failed;
+    ``failures`` says by place why. Both are empty where the whole call failed.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        why: str = "",
+        do: str = "",
+        completions: Sequence[Any] = (),
+        failures: Mapping[int, str] | None = None,
+    ) -> None:
+        self.completions = tuple(completions)
+        self.failures = dict(failures or {})
+        super().__init__(what, where=where, why=why, do=do)
+
+
+class GapError(UserError):
+    """Sampler and trainer disagree about the log-probabilities of the same tokens by more than rounding."""

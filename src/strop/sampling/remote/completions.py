@@ -1,0 +1,321 @@
+"""The completions endpoint: what is asked of it, and what of its answer may be believed."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+from strop.sampling.remote.transport import Fault, parse_json, read_json
+from strop.sampling.stopping import Decode, find_stop
+from strop.types import Completion, SamplingParams
+
+Dialect = Literal["vllm", "openai"]
+PATH = "/completions"
+_LOWEST_LOGPROB = -9998.0
+"""Servers write -9999 where they mean minus infinity, which JSON cannot say."""
+_ROUNDING = 1e-3
+FinishReason = Literal["stop", "length", "deadline"]
+_ENDS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "deadline": "deadline"}
+_ABORTED = frozenset({"abort", "error", "cancelled"})
+_MAX_OPENAI_STOPS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A completion that was asked for: what its answer is held against."""
+
+    model: str
+    prompt: tuple[int, ...]
+    params: SamplingParams
+    seed: int
+    stop_token_ids: tuple[int, ...]
+    """Of the template and the parameters together."""
+    dialect: Dialect
+    vocab_size: int | None
+    weights: str | None
+    """The version of the weights that must answer, where the server tells."""
+    knows_stops: bool
+    """Whether ``stop_token_ids`` are all tokens that may end the completion."""
+
+
+def body(asked: Asked, *, stream: bool) -> dict[str, Any]:
+    """The request. Every parameter is said, so that no default of the server's can change the distribution."""
+    params = asked.params
+    found: dict[str, Any] = {
+        "model": asked.model,
+        "prompt": list(asked.prompt),
+        "max_tokens": params.max_new_tokens,
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "n": 1,
+        "seed": asked.seed,
+        "logprobs": 0 if asked.dialect == "vllm" else 1,
+        "stream": stream,
+    }
+    if params.stop:
+        found["stop"] = list(params.stop)
+    if params.logit_bias:
+        found["logit_bias"] = {str(token): bias for token, bias in params.logit_bias.items()}
+    if asked.dialect == "vllm":
+        found |= {
+            "top_k": params.top_k,
+            "min_p": params.min_p,
+            "repetition_penalty": params.repetition_penalty,
+            "stop_token_ids": list(asked.stop_token_ids),
+            "ignore_eos": asked.knows_stops,
+            "skip_special_tokens": False,
+            "spaces_between_special_tokens": False,
+            "add_special_tokens": False,
+        }
+    return found | {"return_token_ids": True, "return_tokens_as_token_ids": True}
+
+
+def unsupported(params: SamplingParams, dialect: Dialect) -> list[tuple[str, str]]:
+    """What of the parameters no such server does, and why."""
+    found = []
+    if params.constraint is not None:
+        found.append(("constraint", "a remote server gives neither budgeted closing nor the mass that was left"))
+    if params.min_p and params.top_p < 1:
+        found.append(("min_p with top_p", "servers cut by min_p first, so that top_p is of another distribution"))
+    if any(math.isinf(bias) for bias in params.logit_bias.values()):
+        found.append(("logit_bias = -inf", "JSON has no infinity"))
+    if dialect == "openai":
+        why = "it is no part of the OpenAI API, and a server that does not know it would ignore it silently"
+        idle = SamplingParams()
+        found += [
+            (name, why)
+            for name in ("top_k", "min_p", "repetition_penalty", "stop_token_ids")
+            if getattr(params, name) != getattr(idle, name)
+        ]
+        if len(params.stop) > _MAX_OPENAI_STOPS:
+            found.append((f"{len(params.stop)} stop texts", f"the OpenAI API takes {_MAX_OPENAI_STOPS}"))
+    return found
+
+
+async def read_whole(response: httpx.Response) -> Any:
+    """The answer to a request without streaming. Raises: Fault."""
+    return await read_json(response)
+
+
+def stream_reader(deadline_s: float | None) -> Callable[[httpx.Response], Awaitable[Any]]:
+    """What reads a stream of events into what the same request answers without streaming.
+
+    After ``deadline_s`` the completion ends with what it has, by the finish_reason ``deadline``. Raises: Fault for a
+    stream that ends before its completion did.
+    """
+
+    async def read(response: httpx.Response) -> Any:
+        whole: dict[str, Any] = {}
+        choice: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(deadline_s):
+                is_done = await _read_events(response, whole, choice)
+        except TimeoutError:
+            choice = {"token_ids": [], "text": "", "logprobs": {"token_logprobs": []}} | choice
+            return whole | {"choices": [choice | {"finish_reason": "deadline"}]}
+        if not is_done or choice.get("finish_reason") is None:
+            num = len(choice.get("token_ids") or ())
+            message = f"the stream ended after {num} tokens, before the completion did"
+            raise Fault("truncated", message, is_transient=True)
+        return whole | {"choices": [choice]}
+
+    return read
+
+
+async def _read_events(response: httpx.Response, whole: dict[str, Any], choice: dict[str, Any]) -> bool:
+    """Fills ``whole`` and ``choice``; whether the server said that the stream is complete."""
+    async for line in response.aiter_lines():
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            return True
+        if not line.startswith("data:"):
+            continue
+        event = parse_json(data)
+        if not isinstance(event, dict):
+            raise Fault("garbled", f"an event of the stream is no object: {data[:80]!r}", is_transient=True)
+        if "error" in event:
+            raise Fault("server error", f"the stream brought an error: {str(event['error'])[:300]}", is_transient=True)
+        choices = event.pop("choices", None) or []
+        whole |= {key: value for key, value in event.items() if value is not None}
+        if len(choices) > 1 or any(piece.get("index", 0) != 0 for piece in choices):
+            raise Fault("wrong answer", "the stream brought several completions, one was asked for")
+        for piece in choices:
+            _append(choice, piece)
+    return False
+
+
+def _append(choice: dict[str, Any], piece: Mapping[str, Any]) -> None:
+    """Lists and texts grow, everything else is replaced."""
+    for key, value in piece.items():
+        if value is None:
+            continue
+        if key == "logprobs":
+            _append(choice.setdefault("logprobs", {}), value)
+        elif isinstance(value, list) and key != "prompt_token_ids":
+            choice.setdefault(key, []).extend(value)
+        elif key == "text":
+            choice["text"] = choice.get("text", "") + value
+        else:
+            choice[key] = value
+
+
+def only_choice(answer: Any) -> Mapping[str, Any]:
+    """The one choice of an answer. Raises: Fault."""
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise Fault("garbled", f"the answer has no choices: {str(answer)[:120]}", is_transient=True)
+    if len(choices) != 1:
+        raise Fault("wrong answer", f"the answer has {len(choices)} choices, one was asked for")
+    choice: Mapping[str, Any] = choices[0]
+    return choice
+
+
+def completion_of(answer: Any, asked: Asked, decode: Decode | None) -> Completion:
+    """The completion, believed only where it is whole and consistent. Raises: Fault.
+
+    Its text is what ``decode`` makes of its tokens, as the embedded sampler would; the server's without ``decode``.
+    """
+    choice = only_choice(answer)
+    _check_identity(answer, asked)
+    _check_prompt(answer, choice, asked)
+    reason = _finish_reason(choice)
+    token_ids = _token_ids(choice, asked)
+    logprobs = _logprobs(choice, len(token_ids))
+    if len(token_ids) > asked.params.max_new_tokens or (not token_ids and reason != "deadline"):
+        message = f"{len(token_ids)} tokens came, between 1 and {asked.params.max_new_tokens} were asked for"
+        raise Fault("wrong answer", message)
+    number = (answer.get("usage") or {}).get("completion_tokens", len(token_ids))
+    if number != len(token_ids) and reason != "deadline":
+        raise Fault("wrong answer", f"the server counts {number} tokens and sent {len(token_ids)}")
+    if not isinstance(choice.get("text"), str):
+        raise Fault("garbled", "the answer has no text", is_transient=True)
+    _check_end(token_ids, reason, asked, decode)
+    return Completion(
+        token_ids=token_ids,
+        sampler_logprobs=logprobs,
+        text=choice["text"] if decode is None else _text(token_ids, reason, asked, decode),
+        finish_reason=reason,
+        full_logprobs=logprobs if asked.params.full_logprobs else None,
+    )
+
+
+def neutral(params: SamplingParams) -> bool:
+    """Whether the distribution that is sampled from is the model's own, so that every way of reporting is the same."""
+    return (
+        params.temperature in (0.0, 1.0)
+        and (params.top_p, params.top_k, params.min_p, params.repetition_penalty) == (1.0, 0, 0.0, 1.0)
+        and not params.logit_bias
+    )
+
+
+def _check_identity(answer: Mapping[str, Any], asked: Asked) -> None:
+    model, version = answer.get("model"), answer.get("weight_version")
+    if asked.dialect == "vllm" and model != asked.model:
+        raise Fault("wrong model", f"{model!r} answered, {asked.model!r} was asked", is_server_wide=True)
+    if asked.weights is not None and version is not None and version != asked.weights:
+        raise Fault(
+            "wrong weights",
+            f"weights of version {version!r} answered, {asked.weights!r} were asked",
+            is_server_wide=True,
+            do="load the weights into the server again",
+        )
+
+
+def _check_prompt(answer: Mapping[str, Any], choice: Mapping[str, Any], asked: Asked) -> None:
+    found = choice.get("prompt_token_ids")
+    if found is not None:
+        if tuple(found) != asked.prompt:
+            message = f"the server completed another prompt: {len(found)} tokens for {len(asked.prompt)}"
+            raise Fault("wrong prompt", message, is_server_wide=True, do="keep the server from adding special tokens")
+        return
+    number = (answer.get("usage") or {}).get("prompt_tokens")
+    if number is not None and number != len(asked.prompt):
+        message = f"the server completed {number} prompt tokens, {len(asked.prompt)} were sent"
+        raise Fault("wrong prompt", message, is_server_wide=True, do="keep the server from adding special tokens")
+
+
+def _finish_reason(choice: Mapping[str, Any]) -> FinishReason:
+    reason = choice.get("finish_reason")
+    if reason is None:
+        raise Fault("truncated", "the answer has no finish_reason: it was cut off", is_transient=True)
+    if reason in _ABORTED:
+        raise Fault("aborted", f"the server ended the request with finish_reason {reason!r}", is_transient=True)
+    if reason not in _ENDS:
+        raise Fault("wrong answer", f"the completion ended with finish_reason {reason!r}")
+    return _ENDS[reason]
+
+
+def _token_ids(choice: Mapping[str, Any], asked: Asked) -> tuple[int, ...]:
+    found = choice.get("token_ids")
+    if found is None:
+        found = _ids_in_names((choice.get("logprobs") or {}).get("tokens") or ())
+    if found is None:
+        raise Fault(
+            "no token ids",
+            "the server answers without token ids",
+            is_server_wide=True,
+            do="sample from one that knows return_token_ids (vLLM), or use chat() where text is enough",
+        )
+    for token in found:
+        if type(token) is not int or token < 0 or (asked.vocab_size is not None and token >= asked.vocab_size):
+            top = "" if asked.vocab_size is None else f", the vocabulary has {asked.vocab_size}"
+            message = f"the server answered with the token id {token!r}{top}"
+            raise Fault("wrong answer", message, do="serve the model that the template belongs to")
+    return tuple(found)
+
+
+def _ids_in_names(tokens: Collection[object]) -> list[int] | None:
+    """Ids from names such as ``token_id:17``; None unless every token is named so."""
+    mark = "token_id:"
+    names = [token.removeprefix(mark) for token in tokens if isinstance(token, str) and token.startswith(mark)]
+    if not tokens or len(names) != len(tokens) or not all(name.isdigit() for name in names):
+        return None
+    return [int(name) for name in names]
+
+
+def _logprobs(choice: Mapping[str, Any], num_tokens: int) -> tuple[float, ...]:
+    found = (choice.get("logprobs") or {}).get("token_logprobs")
+    if found is None:
+        raise Fault(
+            "no logprobs",
+            "the server answers without log-probabilities",
+            is_server_wide=True,
+            do="sample from one that reports them, or use chat() where text is enough",
+        )
+    if len(found) != num_tokens:
+        raise Fault("wrong answer", f"{len(found)} log-probabilities came for {num_tokens} tokens")
+    for place, value in enumerate(found):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not _LOWEST_LOGPROB < value <= _ROUNDING:
+            raise Fault("wrong answer", f"the log-probability of token {place} is {value!r}")
+    return tuple(min(float(value), 0.0) for value in found)
+
+
+def _check_end(token_ids: tuple[int, ...], reason: FinishReason, asked: Asked, decode: Decode | None) -> None:
+    num, most = len(token_ids), asked.params.max_new_tokens
+    if reason == "length" and num < most:
+        message = f"cut at {num} of {most} tokens: the server's context is too short"
+        raise Fault("cut short", message, do="start the server with a longer context, or shorten the prompt")
+    if reason != "stop" or not asked.knows_stops or token_ids[-1] in asked.stop_token_ids:
+        return
+    if decode is not None and find_stop(decode(token_ids), asked.params.stop) >= 0:
+        return
+    raise Fault(
+        "false stop",
+        f"the server says that it stopped, but token {num} of {most} is {token_ids[-1]}, which ends nothing",
+        do="serve the model that the template belongs to",
+    )
+
+
+def _text(token_ids: tuple[int, ...], reason: FinishReason, asked: Asked, decode: Decode) -> str:
+    """Control tokens are kept, a stop token or text is cut."""
+    if reason != "stop":
+        return decode(token_ids)
+    text = decode(token_ids[:-1] if token_ids[-1] in asked.stop_token_ids else token_ids)
+    place = find_stop(text, asked.params.stop)
+    return text if place < 0 else text[:place]
