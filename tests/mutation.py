@@ -30,6 +30,10 @@ SOURCE = ROOT / "src"
 TARGETS = ("segments.py", "statistics", "objectives", "credit", "fused")
 TIME_LIMIT_S = 45
 GOAL = 0.95
+PYTEST_OPTIONS = (
+    *("-x", "-q", "-m", "not slow", "-W", "ignore", "--assert=plain", "-p", "no:cacheprovider"),
+    *("-p", "no:unraisableexception", "-p", "no:threadexception"),  # they collect garbage at the end, for a second
+)
 
 _ARITHMETIC = {
     ast.Add: ast.Sub,
@@ -263,8 +267,7 @@ def _run(mutant: Mutant | None, files: list[str]) -> int:
 
         if mutant is not None:
             sys.meta_path.insert(0, _Finder(mutant))
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", "-W", "ignore"]
-        code = int(pytest.main([*options, "--rootdir", str(ROOT), *files]))
+        code = int(pytest.main([*PYTEST_OPTIONS, "--rootdir", str(ROOT), *files]))
     finally:
         os._exit(code)
 
@@ -312,6 +315,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     os.chdir(ROOT)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     sys.path[:0] = [str(SOURCE)]
     files = [
         file
