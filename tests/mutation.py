@@ -272,8 +272,8 @@ def _run(mutant: Mutant | None, files: list[str]) -> int:
         os._exit(code)
 
 
-def _outcomes(jobs: list[tuple[Mutant, list[str]]], num_workers: int) -> Iterator[tuple[Mutant, bool]]:
-    """Each mutant with whether its tests all passed, as they finish."""
+def _outcomes(jobs: list[tuple[Mutant, list[str]]], num_workers: int) -> Iterator[tuple[Mutant, str]]:
+    """Each mutant with what became of it, as they finish: survived, killed, or late."""
     waiting, running = list(reversed(jobs)), dict[int, tuple[Mutant, float]]()
     while waiting or running:
         while waiting and len(running) < num_workers:
@@ -281,7 +281,8 @@ def _outcomes(jobs: list[tuple[Mutant, list[str]]], num_workers: int) -> Iterato
             running[_run(mutant, files)] = (mutant, time.monotonic())
         child, status = os.waitpid(-1, os.WNOHANG)
         if child:
-            yield running.pop(child)[0], status == 0
+            what = "late" if os.WIFSIGNALED(status) else "killed" if status else "survived"
+            yield running.pop(child)[0], what
             continue
         for late, (_, began) in running.items():
             if time.monotonic() - began > TIME_LIMIT_S:
@@ -338,14 +339,13 @@ def _survivors(every: list[Mutant], num_workers: int) -> list[Mutant]:
     for phase in (0, 1):
         jobs = [(mutant, tests) for mutant in alive if (tests := tests_of(mutant.file)[phase])]
         spared = [mutant for mutant in alive if not tests_of(mutant.file)[phase]]
-        began, passed = time.monotonic(), list[Mutant]()
-        for done, (mutant, survived) in enumerate(_outcomes(jobs, num_workers), 1):
-            passed += [mutant] if survived else []
+        began, passed, num_late = time.monotonic(), list[Mutant](), 0
+        for done, (mutant, what) in enumerate(_outcomes(jobs, num_workers), 1):
+            passed += [mutant] if what == "survived" else []
+            num_late += what == "late"
             if done % 50 == 0 or done == len(jobs):
-                print(
-                    f"phase {phase + 1}: {done}/{len(jobs)}, alive {len(passed)}, {time.monotonic() - began:.0f} s",
-                    flush=True,
-                )
+                told = f"{done}/{len(jobs)}, alive {len(passed)}, out of time {num_late}"
+                print(f"phase {phase + 1}: {told}, {time.monotonic() - began:.0f} s", flush=True)
         alive = passed + spared
     return sorted(alive, key=lambda mutant: (mutant.file, mutant.line))
 
