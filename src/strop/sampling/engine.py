@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _MIN_BYTES = 2**30
 _MEMORY_SHARE = 0.25
 _PREFILL_TOKENS = 2**15
+_NARROW = 64
 _ADMIT_SHARE = 8  # a full batch takes newcomers once they are an eighth of it: each time costs a forward of its own
 
 
@@ -282,14 +284,15 @@ class Engine:
         if not places:
             return None
         constrained = [rows[i] for i in places]
-        _guarded(constrained, Row.look_ahead)
         bits = _bitmask(constrained)
+        # Where many tokens are allowed none is forced; asking costs as much as the mask.
+        narrow = np.bitwise_count(bits.numpy()).sum(axis=1) <= _NARROW if bits.shape[1] else []
+        _guarded([row for row, is_narrow in zip(constrained, narrow) if is_narrow], Row.look_ahead)
         forced = [(i, row.forced[0]) for i, row in enumerate(constrained) if row.forced]
 
         def forbid(part: Tensor) -> Tensor:
-            if len(forced) < len(constrained):
-                part = apply(part, bits)
-            return _only(part, forced) if forced else part
+            masked = apply(part, bits) if bits.shape[1] else part
+            return _only(part, forced, masked) if forced else masked
 
         return torch.tensor(places, device=self._logits.device), forbid
 
@@ -347,7 +350,7 @@ class Engine:
             after[before],
             Settings([row.params for row in steps], device),
             torch.zeros(len(steps), dtype=torch.float64, device=device),
-            mask=(torch.arange(len(steps), device=device), lambda part: _only(part, forced)),
+            mask=(torch.arange(len(steps), device=device), lambda part: _only(part, forced, part)),
         )
         _record(steps, drawn)
         others = [i for i in range(len(rows)) if i not in set(leaps)]
@@ -424,7 +427,7 @@ def _guarded(rows: Sequence[Row], act: Callable[[Row], None]) -> None:
 
 
 def _bitmask(rows: Sequence[Row]) -> Tensor:
-    """The packed masks of constrained rows; all ones where a token is forced or the row failed."""
+    """The packed masks of constrained rows; all ones where a token is forced or the row failed, empty if all are so."""
     while True:
         matchers = [None if row.forced or row.error is not None else row.matcher for row in rows]
         try:
@@ -441,10 +444,10 @@ def _probe(row: Row) -> None:
     row.matcher.allowed(row.remaining)
 
 
-def _only(logits: Tensor, forced: Sequence[tuple[int, int]]) -> Tensor:
-    """``logits`` with -inf at all but one token in each of the rows (row, token)."""
+def _only(logits: Tensor, forced: Sequence[tuple[int, int]], masked: Tensor) -> Tensor:
+    """``masked``, but ``logits`` of one token and -inf at all others in each of the rows (row, token)."""
     rows, tokens = torch.tensor(forced, device=logits.device).unbind(1)
-    masked = logits.index_fill(0, rows, -torch.inf)
+    masked = masked.index_fill(0, rows, -torch.inf)
     masked[rows, tokens] = logits[rows, tokens]
     return masked
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline"]
 _FIRST_UNIFORMS = 64
+_FAR, _FIRST_GROWTH = 32, 8  # tokens; used before the grammar's own growth was measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +128,21 @@ class Row:
         forced = self.matcher.forced()
         if not forced or len(forced) >= self.remaining or self._stops.intersection(forced):
             return
+        left = self.remaining - len(forced)
+        has_room = self._is_far_from_the_end(left, len(forced))
         for token in forced:
             self.matcher.consume(token)
-        left = self.remaining - len(forced)
-        if self.matcher.need(left) > left:
+        if not has_room and self.matcher.need(left) > left:
             self.matcher.rollback(len(forced))
         else:
             self.forced.extend(forced)
+
+    def _is_far_from_the_end(self, left: int, num_forced: int) -> bool:
+        """Whether the rest surely fits after the forced tokens, told without a search."""
+        assert self.matcher is not None
+        compiled = self.matcher.compiled
+        need, since = self.matcher.need_bound or (compiled.min_tokens, len(self.token_ids))
+        return left > _FAR + need + (since + num_forced + 1) * (compiled.closing.growth or _FIRST_GROWTH)
 
     def take(self, token: int, logprob: float, full_logprob: float | None, log_mass: float) -> None:
         """Append a drawn token and decide whether the completion is over. Raises: ConstraintError."""
