@@ -54,8 +54,8 @@ SECTIONS: tuple[tuple[Callable[[int], Table] | Callable[[], Table], str], ...] =
     ),
     (
         counted.paired_rates,
-        "About 95 % at the least on this grid. Where hardly any item changes it is wider than needed, which is the price "
-        "for keeping a width when none changed at all.",
+        "About 95 % at the least on this grid. Where hardly any item changes it is wider than needed, which is the "
+        "price for keeping a width when none changed at all.",
     ),
     (counted.unpaired_rates, "Within 94 to 97 % from 20 trials a side on, more where both rates are near 0 or 1."),
     (

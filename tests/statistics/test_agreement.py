@@ -40,6 +40,8 @@ def test_two_readers_of_50_grants_agree_at_0_4() -> None:
     found = cohen_kappa(*ratings([[20, 5], [10, 15]], ["yes", "no"]))
     assert (found.kappa, found.observed, found.expected) == pytest.approx((0.4, 0.7, 0.5))
     assert found.num_items == 50
+    assert found.interval is not None
+    assert {type(x) for x in (found.kappa, found.observed, found.expected, found.interval.low)} == {float}
 
 
 @pytest.mark.parametrize(("weights", "power"), [(None, None), ("linear", 1), ("quadratic", 2)])
@@ -144,6 +146,7 @@ PSYCHIATRISTS = [
 def test_fourteen_raters_of_ten_items_agree_at_0_210() -> None:
     # The worked example of the Wikipedia article on Fleiss' kappa.
     assert fleiss_kappa(PSYCHIATRISTS) == pytest.approx(0.210, abs=5e-4)
+    assert type(fleiss_kappa(PSYCHIATRISTS)) is float
 
 
 def test_two_raters_with_alike_margins_have_cohens_kappa() -> None:

@@ -127,12 +127,12 @@ def test_every_setting_reaches_the_interval_of_a_difference() -> None:
 
 
 def test_pass_or_fail_with_clusters_is_resampled_and_without_them_counted() -> None:
-    candidate, baseline = [1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]
+    candidate, baseline = [1.0, 0.0, 1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0, 1.0]
     difference, interval = paired_difference(candidate, baseline)
-    assert (difference, interval) == (0.25, rate_difference_interval(1, 2, 1, 0))
-    assert paired_difference(candidate, baseline, confidence=0.8)[1] == rate_difference_interval(1, 2, 1, 0, 0.8)
-    _, clustered = paired_difference(candidate, baseline, clusters=list("abcd"))
-    assert clustered == mean_interval([1.0, -1.0, 0.0, 1.0])
+    assert (difference, interval) == (0.2, rate_difference_interval(2, 2, 1, 0))
+    assert paired_difference(candidate, baseline, confidence=0.8)[1] == rate_difference_interval(2, 2, 1, 0, 0.8)
+    _, clustered = paired_difference(candidate, baseline, clusters=list("abcde"))
+    assert clustered == mean_interval([1.0, -1.0, 0.0, 1.0, 0.0])
 
 
 def test_a_hundred_resamples_are_the_fewest() -> None:

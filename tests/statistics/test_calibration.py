@@ -50,6 +50,7 @@ def test_a_probability_on_an_edge_belongs_to_the_upper_bin() -> None:
 def test_one_bin_is_the_gap_of_the_means() -> None:
     assert expected_calibration_error([0.2, 0.6], [True, False], num_bins=1) == pytest.approx(0.1)
     assert expected_calibration_error([1.0], [True]) == 0.0
+    assert type(expected_calibration_error([1.0], [True])) is float
     assert expected_calibration_error([1.0], [False]) == 1.0
 
 
@@ -92,6 +93,7 @@ def test_four_forecasts_by_hand() -> None:
     assert found.reliability == pytest.approx((3 * (0.8 - 2 / 3) ** 2 + 0.09) / 4)
     assert found.resolution == pytest.approx((3 * (2 / 3 - 1 / 2) ** 2 + 1 / 4) / 4)
     assert found.uncertainty == 0.25
+    assert {type(x) for x in (found.score, found.reliability, found.resolution, found.uncertainty)} == {float}
 
 
 @quick
@@ -155,6 +157,7 @@ def test_auc_is_mann_whitneys_u_over_the_pairs() -> None:
 
 def test_scores_need_not_be_probabilities_but_numbers() -> None:
     assert auc([-5.0, math.inf], [False, True]) == 1.0
+    assert type(auc([-5.0, math.inf], [False, True])) is float
     with pytest.raises(ValueError, match="not a number"):
         auc([math.nan, 1.0], [False, True])
 

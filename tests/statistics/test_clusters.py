@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from strop.statistics.clusters import cluster_sums, require_paired
+from strop.statistics.clusters import cluster_sums, paired_differences, require_paired
 
 
 def test_clusters_are_summed_in_order_of_first_appearance() -> None:
@@ -34,6 +34,12 @@ def test_every_value_needs_its_cluster() -> None:
 def test_runs_of_different_length_or_none_are_not_paired(runs: tuple[list[float], list[float]]) -> None:
     with pytest.raises(ValueError, match="share their items"):
         require_paired(*runs)
+
+
+def test_differences_are_item_by_item_also_of_truth_values() -> None:
+    assert paired_differences([True, False, 0.5], [False, True, 0.25]).tolist() == [1.0, -1.0, 0.25]
+    with pytest.raises(ValueError, match="share their items"):
+        paired_differences([1.0], [1.0, 0.0])
 
 
 def test_one_shared_item_is_a_pair() -> None:

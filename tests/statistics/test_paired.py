@@ -48,6 +48,12 @@ def test_runs_over_different_items_cannot_be_paired() -> None:
         paired_difference([], [])
 
 
+def test_items_that_both_pass_or_both_fail_are_neither_gained_nor_lost() -> None:
+    candidate = [True] * 10 + [False] * 7
+    outcome = compare_paired(candidate, [True] * 3 + [False] * 12 + [True] * 2)
+    assert (outcome.num_items, outcome.gained, outcome.lost) == (17, 7, 2)
+
+
 @pytest.mark.parametrize("counts", [(-1, 3), (3, -1)])
 def test_negative_counts_are_refused(counts: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="not negative"):
@@ -162,7 +168,9 @@ def test_the_draw_is_9999_flips_from_seed_0_unless_told() -> None:
 
 
 def test_nothing_changed_is_no_evidence() -> None:
-    assert sign_flip([0.5] * 30, [0.5] * 30) == 1.0
+    p = sign_flip([0.5] * 30, [0.5] * 30)
+    assert p == 1.0
+    assert type(p) is float
 
 
 def test_a_random_test_needs_a_flip_and_shared_items() -> None:

@@ -38,7 +38,8 @@ def test_the_power_of_mcnemar_is_that_of_every_outcome(rates: tuple[float, float
 
 def test_a_level_that_is_a_tail_itself_is_reached() -> None:
     # Six changes, all one way: p = 2 / 64 exactly.
-    assert mcnemar_power(6, 1.0, 0.0, alpha=2 / 64) == 1.0
+    assert mcnemar_power(6, 1.0, 0.0, alpha=2 / 64) == pytest.approx(1.0)
+    assert type(mcnemar_power(6, 1.0, 0.0, alpha=2 / 64)) is float
     assert mcnemar_power(6, 1.0, 0.0, alpha=1.99 / 64) == 0.0
     assert mcnemar_power(6, 0.5, 0.5, alpha=2 / 64) == pytest.approx(2 / 64)
 

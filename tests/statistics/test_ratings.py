@@ -49,6 +49,7 @@ def test_ratings_maximise_the_likelihood() -> None:
     found = bradley_terry(ROUND)
     assert found.values[:2] == pytest.approx(best.x, abs=1e-5)
     assert sum(found.values) == pytest.approx(0, abs=1e-12)
+    assert {type(x) for x in (*found.values, found.rating("a")[0], found.rating("a")[1].low)} == {float}
     # The inverse Hessian of the free pair, by finite differences, is their covariance.
     hessian, h = np.zeros((2, 2)), 1e-4
     for i in range(2):

@@ -64,7 +64,7 @@ def cohen_kappa(
         return found
     kappa = (observed - expected) / (1 - expected)
     around = credit - (1 - kappa) * ((credit @ columns)[:, None] + (rows @ credit)[None, :])
-    variance = float((table * around**2).sum()) - (kappa - expected * (1 - kappa)) ** 2
+    variance = (table * around**2).sum() - (kappa - expected * (1 - kappa)) ** 2
     half = z * math.sqrt(max(0.0, variance) / len(first)) / (1 - expected)
     interval = Interval(kappa - half, kappa + half) if variance > _ROUNDING else None
     return Agreement(kappa=kappa, interval=interval, observed=observed, expected=expected, num_items=len(first))

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from strop.statistics.clusters import cluster_sums, require_paired
+from strop.statistics.clusters import cluster_sums, paired_differences, require_paired
 from strop.statistics.intervals import Interval, require_confidence
 from strop.statistics.paired import compare_paired
 from strop.statistics.proportions import rate_difference_interval
@@ -67,7 +67,7 @@ def paired_difference(
     require_paired(candidate, baseline)
     if clusters is None and {*candidate, *baseline} <= {0, 1}:
         return _paired_rates(candidate, baseline, confidence)
-    differences = [float(c) - float(b) for c, b in zip(candidate, baseline)]
+    differences = paired_differences(candidate, baseline).tolist()
     interval = mean_interval(
         differences, clusters=clusters, confidence=confidence, num_resamples=num_resamples, seed=seed
     )

@@ -27,6 +27,12 @@ def cluster_sums(
     return np.bincount(index, weights=array).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
+def paired_differences(candidate: Sequence[float], baseline: Sequence[float]) -> NDArray[np.float64]:
+    """candidate - baseline, item by item. Raises: ValueError as ``require_paired``."""
+    require_paired(candidate, baseline)
+    return np.asarray(candidate, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+
+
 def require_paired(candidate: Sequence[float], baseline: Sequence[float]) -> None:
     """Raise ValueError unless both runs have the same number of items, and some."""
     if len(candidate) != len(baseline) or not candidate:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Sequence
 
 from strop.statistics.bootstrap import NUM_RESAMPLES, paired_difference
-from strop.statistics.clusters import require_paired
+from strop.statistics.clusters import paired_differences
 from strop.statistics.intervals import require_alpha
 from strop.statistics.seeds import over_seeds
 
@@ -72,8 +72,7 @@ def is_equivalent_over_seeds(
     """
     _require_margin(margin)
     require_alpha(alpha)
-    require_paired(candidate, baseline)
-    differences = [c - b for c, b in zip(candidate, baseline)]
+    differences = paired_differences(candidate, baseline).tolist()
     interval = over_seeds(differences, confidence=1 - 2 * alpha).interval
     return interval is not None and -margin < interval.low and interval.high < margin
 

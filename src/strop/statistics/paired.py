@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from strop.statistics.clusters import cluster_sums, require_paired
+from strop.statistics.clusters import cluster_sums, paired_differences, require_paired
 
 NUM_FLIPS = 9999
 MAX_ENUMERATED = 16
@@ -93,14 +93,12 @@ def sign_flip(
     The null is that each cluster's difference is symmetric around 0, which holds when the two runs are exchangeable.
     Raises: ValueError for runs over different items, for values that are not finite, without any flip.
     """
-    require_paired(candidate, baseline)
     if num_flips < 1:
         raise ValueError(f"a random test needs at least one flip, not {num_flips}")
-    differences = [float(c) - float(b) for c, b in zip(candidate, baseline)]
-    sums, _ = cluster_sums(differences, clusters)
+    sums, _ = cluster_sums(paired_differences(candidate, baseline).tolist(), clusters)
     sizes = np.abs(sums[sums != 0])
     # Patterns that reach the observed sum exactly must count, whatever the order in which they were added up.
-    reach = abs(float(sums.sum())) - _ROUNDING * float(sizes.sum())
+    reach = abs(sums.sum()) - _ROUNDING * sizes.sum()
     if len(sizes) <= MAX_ENUMERATED:
         return float(np.mean(np.abs(_every_sum(sizes)) >= reach))
     generator = np.random.default_rng(seed)
@@ -111,7 +109,7 @@ def sign_flip(
 
 def _every_sum(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Σ ± sizes over every pattern of signs."""
-    sums = np.zeros(1)
+    sums = np.array([0.0])
     for size in sizes:
         sums = np.concatenate([sums + size, sums - size])
     return sums

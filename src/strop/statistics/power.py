@@ -136,9 +136,10 @@ def _smallest(power_at: Callable[[float], float], largest: float, power: float) 
 def _rejection_rate(m: int, share: float, alpha: float) -> float:
     """P(McNemar's p ≤ alpha) with m discordant items, each a gain with probability ``share``."""
     tail = np.cumsum(_binomial(m, 0.5))
-    num_rejected = int(np.sum(2 * tail <= alpha * (1 + _ROUNDING)))  # counts 0 .. num_rejected - 1 on either side
+    num_rejected = np.count_nonzero(2 * tail <= alpha * (1 + _ROUNDING))  # counts 0 .. num_rejected - 1 on either side
     chances = _binomial(m, share)
-    return float(chances[:num_rejected].sum() + chances[m + 1 - num_rejected :].sum())
+    rate: float = chances[:num_rejected].sum() + chances[m + 1 - num_rejected :].sum()
+    return rate
 
 
 def _binomial(n: int, p: float) -> NDArray[np.float64]:

@@ -64,7 +64,7 @@ class Ratings:
         contrast = np.zeros(len(self.covariance))
         contrast[list(shares)] = list(shares.values())
         value = float(contrast @ np.array([*self.values, *self.coefficients]))
-        half = normal_quantile(self.confidence) * math.sqrt(float(contrast @ self.covariance @ contrast))
+        half = normal_quantile(self.confidence) * math.sqrt(contrast @ self.covariance @ contrast)
         return value, Interval(value - half, value + half)
 
 
