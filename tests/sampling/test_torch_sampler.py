@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
+from scripted_decoder import ScriptedDecoder
 from strop.errors import NonFiniteError, PromptError
 from strop.models import LoRA, Policy
-from strop.sampling import TorchSampler
+from strop.sampling import Request, TorchSampler, row_seed
+from strop.sampling.generic import GenericDecoder
 from strop.types import Completion, SamplingParams
 from tiny_models import make_model_folder
 
@@ -196,3 +200,71 @@ def test_throughput_counts_the_tokens_of_all_calls(policy: Policy) -> None:
         num_tokens += sum(len(completion.token_ids) for completion in completions)
     assert sampler.throughput.num_tokens == num_tokens
     assert sampler.throughput.tokens_per_second > 0
+
+
+def test_n_completions_a_prompt_are_those_of_the_seeds_of_their_places(policy: Policy) -> None:
+    prompts, params = make_prompts([9, 5]), SamplingParams(max_new_tokens=8, temperature=2.0)
+    groups = TorchSampler(policy).sample_n(prompts, params, 3, seeds=[7, 8])
+    assert [len(group) for group in groups] == [3, 3]
+    [alone] = TorchSampler(policy).sample([prompts[1]], params, seeds=[row_seed(8, 2)])
+    assert groups[1][2].token_ids == alone.token_ids
+    assert len({completion.token_ids for completion in groups[0]}) == 3
+
+
+@pytest.mark.parametrize("by", ["mean", "sum"])
+def test_the_best_of_n_is_the_most_likely_whole_answer(policy: Policy, by: Literal["mean", "sum"]) -> None:
+    prompts = make_prompts([8, 8, 8])
+    params = SamplingParams(max_new_tokens=100, temperature=3.0)
+    groups = TorchSampler(policy).sample_n(prompts, replace(params, full_logprobs=True), 6, seeds=[1, 2, 3])
+    best = TorchSampler(policy).best_of(prompts, params, 6, seeds=[1, 2, 3], by=by)
+    assert {completion.finish_reason for group in groups for completion in group} == {"stop", "length"}
+    for group, found in zip(groups, best, strict=True):
+        whole = [completion for completion in group if completion.finish_reason == "stop"] or group
+        scores = {}
+        for completion in whole:
+            assert completion.full_logprobs is not None
+            size = len(completion.full_logprobs) if by == "mean" else 1
+            scores[completion.token_ids] = sum(completion.full_logprobs) / size
+        assert found.token_ids == max(scores, key=scores.__getitem__)
+        assert found.full_logprobs is None
+
+
+def test_every_request_may_have_its_own_parameters(policy: Policy) -> None:
+    prompts = make_prompts([6, 11])
+    mixed = [
+        Request(prompt=prompts[0], params=SamplingParams(max_new_tokens=9, temperature=0), seed=1),
+        Request(prompt=prompts[1], params=SamplingParams(max_new_tokens=4, top_k=5), seed=2),
+    ]
+    first, second = TorchSampler(policy).run(mixed)
+    assert first.token_ids == TorchSampler(policy).sample([prompts[0]], mixed[0].params, seeds=[1])[0].token_ids
+    assert second.token_ids == TorchSampler(policy).sample([prompts[1]], mixed[1].params, seeds=[2])[0].token_ids
+
+
+def test_a_stop_text_is_cut_from_the_text_and_its_tokens_stay(policy: Policy) -> None:
+    prompts = make_prompts([8] * 6)
+    params = SamplingParams(max_new_tokens=30, temperature=1.5)
+    plain = TorchSampler(policy).sample(prompts, params, seeds=range(6))
+    chosen = [completion.text[4:6] for completion in plain if "\ufffd" not in completion.text[4:6]]
+    assert len(chosen) > 1
+    stops = tuple(chosen)
+    for whole, cut in zip(plain, TorchSampler(policy).sample(prompts, replace(params, stop=stops), seeds=range(6))):
+        place = min((whole.text.find(stop) for stop in stops if stop in whole.text), default=-1)
+        assert whole.token_ids[: len(cut.token_ids)] == cut.token_ids
+        assert cut.text == (whole.text if place < 0 else whole.text[:place])
+        assert cut.finish_reason == ("stop" if place >= 0 else whole.finish_reason)
+        if place >= 0:
+            assert any(stop in policy.template.decode(cut.token_ids) for stop in stops)
+            assert not any(stop in policy.template.decode(cut.token_ids[:-1]) for stop in stops)
+
+
+def test_the_execution_says_what_decodes_and_why(policy: Policy) -> None:
+    told = TorchSampler(policy, decoder=GenericDecoder(policy)).execution
+    assert told == "the model's own forward: as it was asked for"
+    assert ": " in TorchSampler(policy).execution
+
+
+def test_the_time_to_take_over_the_weights_is_reported(policy: Policy) -> None:
+    sampler = TorchSampler(policy, decoder=ScriptedDecoder(policy.template.vocab_size))
+    sampler.sample(make_prompts([5]), SamplingParams(max_new_tokens=2), seeds=[0])
+    sampler.sample(make_prompts([5]), SamplingParams(max_new_tokens=2), seeds=[0])
+    assert sampler.throughput.refresh_seconds == pytest.approx(0.5)
