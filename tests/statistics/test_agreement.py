@@ -161,7 +161,7 @@ def test_one_label_for_everything_is_undefined_and_agreement_on_two_is_1() -> No
     assert fleiss_kappa([[1, 1]]) == pytest.approx(-1.0)
 
 
-@pytest.mark.parametrize("counts", [[], [[1, 0]], [[2, 1], [1, 1]], [[2, 0], [1, 1, 0]]])
+@pytest.mark.parametrize("counts", [[], [[0, 0]], [[1, 0]], [[2, 1], [1, 1]], [[2, 0], [1, 1, 0]]])
 def test_every_item_has_the_same_raters_and_labels(counts: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="two or more raters"):
         fleiss_kappa(counts)

@@ -60,7 +60,7 @@ def cohen_kappa(
     rows, columns = table.sum(axis=1), table.sum(axis=0)
     observed, expected = float((credit * table).sum()), float(rows @ credit @ columns)
     found = Agreement(kappa=None, interval=None, observed=observed, expected=expected, num_items=len(first))
-    if 1 - expected < _ROUNDING:
+    if len({*first, *second}) == 1:
         return found
     kappa = (observed - expected) / (1 - expected)
     around = credit - (1 - kappa) * ((credit @ columns)[:, None] + (rows @ credit)[None, :])
@@ -79,14 +79,14 @@ def fleiss_kappa(counts: Sequence[Sequence[int]]) -> float | None:
     Raises: ValueError without items, for fewer than two raters, and when items have different numbers of raters.
     """
     sizes = {sum(row) for row in counts}
-    if len(sizes) != 1 or min(sizes) < 2 or len({len(row) for row in counts}) != 1:
+    if len(sizes) != 1 or not sizes.isdisjoint({0, 1}) or len({len(row) for row in counts}) != 1:
         raise ValueError(f"every item needs the same two or more raters and the same labels; raters: {sorted(sizes)}")
     if min(min(row) for row in counts) < 0:
         raise ValueError("a count of raters is negative")
     table, n = np.asarray(counts, dtype=np.float64), sizes.pop()
     observed = float(((table**2).sum(axis=1) - n).mean()) / (n * (n - 1))
     expected = float(((table.sum(axis=0) / table.sum()) ** 2).sum())
-    return None if 1 - expected < _ROUNDING else (observed - expected) / (1 - expected)
+    return (observed - expected) / (1 - expected) if np.count_nonzero(table.sum(axis=0)) > 1 else None
 
 
 def _table(
