@@ -30,7 +30,9 @@ def enumerated(n: int, gain: float, loss: float, alpha: float) -> float:
 
 
 @pytest.mark.capability("EV-51")
-@pytest.mark.parametrize("rates", [(0.3, 0.1), (0.1, 0.3), (0.2, 0.2), (0.6, 0.4), (0.25, 0.0), (1.0, 0.0)])
+@pytest.mark.parametrize(
+    "rates", [(0.3, 0.1), (0.1, 0.3), (0.2, 0.2), (0.6, 0.4), (0.25, 0.0), (0.0, 0.25), (1.0, 0.0)]
+)
 @pytest.mark.parametrize(("n", "alpha"), [(1, 0.05), (12, 0.05), (25, 0.05), (25, 0.2)])
 def test_the_power_of_mcnemar_is_that_of_every_outcome(rates: tuple[float, float], n: int, alpha: float) -> None:
     assert mcnemar_power(n, *rates, alpha) == pytest.approx(enumerated(n, *rates, alpha), abs=1e-12)
@@ -187,6 +189,13 @@ def test_a_level_is_above_0_and_below_one_half(alpha: float) -> None:
     for function in (lambda: mcnemar_power(9, 0.2, 0.1, alpha), lambda: two_rate_power(9, 0.2, 0.1, alpha)):
         with pytest.raises(ValueError, match="alpha"):
             function()
+
+
+def test_a_power_that_is_just_reached_is_reached() -> None:
+    n = mcnemar_num_items(0.4, 0.0, 0.5)
+    assert mcnemar_num_items(0.4, 0.0, mcnemar_power(n, 0.4, 0.0)) == n
+    largest = power._two_rate_power(20, 0.5, 1.0, 0.05)
+    assert two_rate_detectable_difference(20, 0.5, largest) == pytest.approx(0.5)
 
 
 def test_equal_rates_have_nothing_to_find() -> None:
