@@ -17,7 +17,8 @@ _APPLICATORS = ("allOf", "anyOf", "oneOf")
 def canonical_text(instance: Any, schema: Schema, resolve: Callable[[str], Schema]) -> str:
     """The compact text of ``instance`` in the schema's order of names; ``resolve`` follows references.
 
-    Properties that the schema lists come first, in its order, then the others in the instance's. A number with an
+    Properties that the schema lists come first, in its order, then others that it requires, then the rest in the
+    instance's. A number with an
     integral value is written without fraction, others without exponent; control characters are the only escapes.
     """
     return _value(instance, [schema], resolve)
@@ -27,11 +28,12 @@ def _value(instance: Any, schemas: list[Schema], resolve: Callable[[str], Schema
     if isinstance(instance, (Mapping, list)):
         for part in _parts(schemas, resolve):
             for constant in [part["const"]] if "const" in part else part.get("enum", ()):
-                if constant == instance and type(constant) is type(instance):
+                if _is_same(constant, instance):
                     instance = constant  # its own order of names is the one that is written
     if isinstance(instance, Mapping):
         parts = list(_parts(schemas, resolve))
         order = {name: None for part in parts for name in part.get("properties", ())}
+        order |= {name: None for part in parts for name in _required(part)}
         names = [name for name in order if name in instance] + [name for name in instance if name not in order]
         inner = (f"{_text(name)}:{_value(instance[name], _under(parts, name), resolve)}" for name in names)
         return "{" + ",".join(inner) + "}"
@@ -43,6 +45,17 @@ def _value(instance: Any, schemas: list[Schema], resolve: Callable[[str], Schema
     if isinstance(instance, bool) or instance is None:
         return json.dumps(instance)
     return _number(instance)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Equality of JSON values: true is not 1, and 1.0 is."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_is_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return bool(one == other)
 
 
 def _text(text: str) -> str:
@@ -72,6 +85,13 @@ def _parts(schemas: list[Schema], resolve: Callable[[str], Schema]) -> Iterator[
             with suppress(Inexpressible):
                 inner.append(resolve(reference))
         stack += reversed(inner)
+
+
+def _required(part: Mapping[str, Any]) -> Iterator[str]:
+    yield from part.get("required", ())
+    for key in ("dependentRequired", "dependencies"):
+        for names in part.get(key, {}).values():
+            yield from names if isinstance(names, list) else ()
 
 
 def _under(parts: list[Mapping[str, Any]], name: str) -> list[Schema]:
