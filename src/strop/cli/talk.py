@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from strop.cli import console
+from strop.errors import DataError, RecipeError
 from strop.pipeline.workspace import Workspace
-from strop.types import Message, SamplingParams, ToolCall
+from strop.types import Constraint, Message, SamplingParams, ToolCall
 
 if TYPE_CHECKING:
     from strop.sampling import TorchSampler
@@ -36,21 +38,61 @@ def sample(
     tenant: _Tenant = "bank_A",
     num: Annotated[int, typer.Option(min=1, help="How many answers.")] = 1,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 1.0,
-    top_p: Annotated[float, typer.Option(min=0.01, max=1)] = 1.0,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Keep the likeliest tokens of this mass.")] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, help="Keep the k likeliest tokens; 0 keeps all.")] = 0,
+    min_p: Annotated[float, typer.Option(min=0, help="Keep tokens of this share of the likeliest.")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1, tokens that were said become unlikelier.")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(help="A text that ends the answer; may be given again.")] = None,
+    json_schema: Annotated[Path | None, typer.Option(help="A file with the schema that answers must satisfy.")] = None,
+    regex: Annotated[str | None, typer.Option(help="A pattern that answers must match as a whole.")] = None,
+    choice: Annotated[list[str] | None, typer.Option(help="An answer that is allowed; may be given again.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 128,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Print each answer."""
     from strop.sampling import row_seed
 
+    params = SamplingParams(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        seed=seed,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        stop=tuple(stop or ()),
+        constraint=_constraint(json_schema, regex, choice),
+    )
+
     sampler = _sampler(model)
     opening, tools = _setting(world, tenant)
     text = sys.stdin.read().strip() if prompt == "-" else prompt
     ids = sampler.policy.template.prompt_ids([*opening, Message(role="user", content=text)], tools)
-    params = SamplingParams(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     for completion in sampler.sample([ids] * num, params, seeds=[row_seed(seed, index) for index in range(num)]):
         cut = " …[cut off]" if completion.finish_reason != "stop" else ""
         console.say(completion.text + cut)
+
+
+def _constraint(json_schema: Path | None, regex: str | None, choice: list[str] | None) -> Constraint | None:
+    """What the answers are held to. Raises: RecipeError for two at once, DataError for a file that is no JSON."""
+    given = [name for name, value in (("json-schema", json_schema), ("regex", regex), ("choice", choice)) if value]
+    if len(given) > 1:
+        raise RecipeError(
+            f"--{' and --'.join(given)} were given together", why="an answer is held to one language", do="choose one"
+        )
+    if json_schema is not None:
+        try:
+            return Constraint(kind="json_schema", value=json.loads(json_schema.read_text()))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"the schema {json_schema} cannot be read",
+                where=str(json_schema),
+                why=str(error),
+                do="name a file that holds one JSON Schema",
+            ) from error
+    if regex is not None:
+        return Constraint(kind="regex", value=regex)
+    return Constraint(kind="choice", value=tuple(choice)) if choice else None
 
 
 def chat(
