@@ -33,7 +33,7 @@ def test_two_bins_by_hand() -> None:
 
 
 def test_ten_bins_of_equal_width_unless_told() -> None:
-    stated, true = [0.05, 0.095, 0.15, 0.95, 1.0], [True, False, False, False, True]
+    stated, true = [0.05, 0.095, 0.15, 0.95, 1.0], [True, False, False, True, False]
     # .05 and .095 together | .15 | .95 and 1 together
     expected = (abs(0.145 - 1) + 0.15 + abs(1.95 - 1)) / 5
     assert expected_calibration_error(stated, true) == pytest.approx(expected)
