@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MAX_NAMED = 3
 _LARGEST_SEED = 2**63
+_NUM_LIKELY = 5
 
 
 class RemoteSampler:
@@ -375,29 +376,38 @@ class RemoteSampler:
         top_p must leave a single token all the mass. Asked once. Raises: RemoteError.
         """
         if self._reporting is None:
-            sharp, flat = self._likely(prompt, temperature=0.5), self._likely(prompt, temperature=2.0)
+            sharp = _descending(self._likely(prompt, temperature=0.5))
+            flat = _descending(self._likely(prompt, temperature=2.0))
+            cut = _descending(self._likely(prompt, temperature=2.0, top_p=1e-6))
             ratio = (sharp[0] - sharp[-1]) / max(flat[0] - flat[-1], 1e-9)
-            cut = self._likely(prompt, temperature=2.0, top_p=1e-6)
-            if len(sharp) < 2 or sharp[0] - sharp[-1] < 1e-2 or flat[0] > -1e-2:
+            if sharp[0] - sharp[-1] < 1e-2 or flat[0] > -1e-2:
                 self._reporting = "unclear"
             else:
                 self._reporting = "tempered" if ratio > 2 and cut[0] > -1e-3 else "untempered"
         return self._reporting
 
-    def _likely(self, prompt: Sequence[int], **settings: float) -> list[float]:
-        """The likeliest log-probabilities of the next token, descending."""
+    def _likely(self, prompt: Sequence[int], *, model: str = "", **settings: float) -> Mapping[str, float]:
+        """The likeliest next tokens, as the server names them, with their log-probabilities. Raises: RemoteError."""
         params = replace(SamplingParams(max_new_tokens=1), **settings)  # type: ignore[arg-type]
-        asked = self._asked(prompt, params, 0, self.model)
-        body = completions.body(asked, stream=False) | {"logprobs": 5}
-        try:
-            choice = completions.only_choice(self._transport.ask(Question("POST", completions.PATH, body, read_json)))
+        asked = self._asked(prompt, params, 0, model or self.model)
+        body = completions.body(asked, stream=False) | {"logprobs": _NUM_LIKELY}
+
+        async def read(response: httpx.Response) -> Mapping[str, float]:
+            choice = completions.only_choice(await read_json(response))
             found = ((choice.get("logprobs") or {}).get("top_logprobs") or [None])[0]
             if not isinstance(found, dict) or not found:
                 raise Fault("no logprobs", "the server answers without the likeliest tokens", is_server_wide=True)
+            return {str(token): float(value) for token, value in found.items()}
+
+        try:
+            return self._transport.ask(Question("POST", completions.PATH, body, read))
         except Fault as fault:
-            what = "what the server's log-probabilities mean could not be found out"
+            what = "the likeliest next tokens could not be found out"
             raise self._failed(what, completions.PATH, fault) from fault
-        return sorted((float(value) for value in found.values()), reverse=True)[:5]
+
+
+def _descending(likely: Mapping[str, float]) -> list[float]:
+    return sorted(likely.values(), reverse=True)[:_NUM_LIKELY]
 
 
 def _status(error: RemoteError) -> int | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from strop.types import SamplingParams
 
 _NAME = "strop-"
 _DIGITS = 16
-_PROBE = ((3, 5, 8, 13, 21, 34, 55, 89), (2, 9, 4, 7, 6, 5, 3, 8))
+_PROBE = ((3, 5, 8, 13, 21, 34, 55, 89), (12, 9, 4, 7), (11,), (17, 16, 15, 14, 13, 12))
 """Prompts of small ids, which every vocabulary has."""
 _NOISE_FACTOR, _LEAST_EFFECT = 10.0, 1e-5
 
@@ -83,7 +84,7 @@ class VllmSampler(RemoteSampler):
         return self._adapters[adapter]
 
     def _check_effect(self, name: str, does_nothing: bool) -> None:
-        plain, again, adapted = (self._score(_PROBE, model) for model in (self.model, self.model, name))
+        plain, again, adapted = self._probe(self.model), self._probe(self.model), self._probe(name)
         noise, effect = _farthest(plain, again), _farthest(plain, adapted)
         is_felt = effect > max(_NOISE_FACTOR * noise, _LEAST_EFFECT)
         if is_felt == does_nothing:
@@ -103,7 +104,7 @@ class VllmSampler(RemoteSampler):
         the server still says it holds ``digest``. If that differs from before, log-probabilities must have changed.
         Raises: RemoteError, MismatchError.
         """
-        before, was = self._score(_PROBE, self.model), self.weights
+        before, was = self._probe(self.model), self.weights
         with self._paused():
             self._ask(
                 "POST",
@@ -115,7 +116,7 @@ class VllmSampler(RemoteSampler):
         self.weights = digest
         self._reporting = None
         self._check_weights()
-        effect = _farthest(before, self._score(_PROBE, self.model))
+        effect = _farthest(before, self._probe(self.model))
         if was is not None and was != digest and effect == 0.0:
             raise RemoteError(
                 "the weights were reloaded without effect",
@@ -147,38 +148,45 @@ class VllmSampler(RemoteSampler):
 
     # -------------------------------------------------------------------------------------------------------- scoring
 
-    def score(self, sequences: Sequence[Sequence[int]], *, adapter: str = "") -> list[tuple[float, ...]]:
+    def score(self, sequences: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:
         """The log-probability at temperature 1 of every token but the first, given those before it: a teacher's.
 
+        A server with loaded adapters is refused: in vLLM 0.32 prompt log-probabilities then end its CPU engine.
         Raises: RemoteError naming the sequences that failed.
         """
-        return self._score(sequences, self._model_of(adapter))
-
-    def _score(self, sequences: Sequence[Sequence[int]], model: str) -> list[tuple[float, ...]]:
-        questions = [self._scoring(tuple(sequence), model) for sequence in sequences]
-        found = self._transport.ask_all(questions)
+        if any(card.get("parent") for card in self.models().values()):
+            raise RecipeError(
+                "a server with adapters cannot score",
+                where=self.base_url,
+                why="in vLLM 0.32 log-probabilities of the prompt end the CPU engine while adapters are loaded",
+                do="unload them, or score with another server",
+            )
+        found = self._transport.ask_all([self._scoring(tuple(sequence)) for sequence in sequences])
         failures = {i: one.message for i, one in enumerate(found) if isinstance(one, Fault)}
         if failures:
             raise RemoteError(
                 f"{len(failures)} of {len(found)} sequences could not be scored",
-                where=f"{self.base_url}{completions.PATH}, model {model}",
+                where=f"{self.base_url}{completions.PATH}, model {self.model}",
                 why="; ".join(f"sequence {i}: {message}" for i, message in list(failures.items())[:3]),
                 do="see what the server's log says",
                 failures=failures,
             )
         return [one for one in found if not isinstance(one, Fault)]
 
-    def _scoring(self, sequence: tuple[int, ...], model: str) -> Question[tuple[float, ...]]:
-        asked = self._asked(sequence, SamplingParams(max_new_tokens=1), 0, model)
-        asked = replace(asked, weights=None)
+    def _scoring(self, sequence: tuple[int, ...]) -> Question[tuple[float, ...]]:
+        asked = replace(self._asked(sequence, SamplingParams(max_new_tokens=1), 0, self.model), knows_stops=False)
 
         async def read(response: httpx.Response) -> tuple[float, ...]:
             answer = await read_json(response)
-            completions.completion_of(answer, replace(asked, knows_stops=False), None)
+            completions.completion_of(answer, asked, None)
             return _prompt_logprobs(only_choice(answer).get("prompt_logprobs"), sequence)
 
         body = completions.body(asked, stream=False) | {"prompt_logprobs": 0}
         return Question("POST", completions.PATH, body, read)
+
+    def _probe(self, model: str) -> list[Mapping[str, float]]:
+        """The likeliest next tokens and their log-probabilities after each prompt of ``_PROBE``."""
+        return [self._likely(prompt, model=model) for prompt in _PROBE]
 
 
 def _prompt_logprobs(found: Any, sequence: Sequence[int]) -> tuple[float, ...]:
@@ -193,5 +201,10 @@ def _prompt_logprobs(found: Any, sequence: Sequence[int]) -> tuple[float, ...]:
     return tuple(values)
 
 
-def _farthest(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
-    return max(abs(a - b) for xs, ys in zip(one, other, strict=True) for a, b in zip(xs, ys, strict=True))
+def _farthest(one: Sequence[Mapping[str, float]], other: Sequence[Mapping[str, float]]) -> float:
+    """The largest difference of the log-probabilities of a token that is among the likeliest in both."""
+    found = 0.0
+    for xs, ys in zip(one, other, strict=True):
+        both = xs.keys() & ys.keys()
+        found = max([found, *(abs(xs[token] - ys[token]) for token in both)]) if both else inf
+    return found
