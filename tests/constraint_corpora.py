@@ -1,4 +1,4 @@
-"""Schemas that others wrote, with instances that are valid and that are not, judged against the grammars made of them."""
+"""Schemas that others wrote, with valid and invalid instances, judged against the grammars made of them."""
 
 from __future__ import annotations
 

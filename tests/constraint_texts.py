@@ -40,7 +40,7 @@ def big_vocabulary() -> Vocabulary:
     )
     root = Path(__file__).parent.parent
     texts = [path.read_text(encoding="utf-8") for path in sorted((root / "src").rglob("*.py"))]
-    tokenizer.train_from_iterator(texts + [json.dumps({"a": [{}, [], "x", True, None, 1.5]})], trainer)
+    tokenizer.train_from_iterator([*texts, json.dumps({"a": [{}, [], "x", True, None, 1.5]})], trainer)
     fast = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", bos_token="<|bos|>"
     )

@@ -20,7 +20,8 @@ EXACT = [
     {"oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
     {"patternProperties": {"^(one|two)$": {"type": "integer"}}, "additionalProperties": False},
     {"minLength": 2, "maxLength": 4.0}, {"multipleOf": 0.5}, {"pattern": r"^\w+\s\d$"}, {"uniqueItems": False},
-    {"format": "date"}, {"format": "uuid"}, {"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}, "b": {"contains": {}}}},
+    {"format": "date"}, {"format": "uuid"},
+    {"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}, "b": {"contains": {}}}},
     {"minItems": 1, "maxItems": 3, "prefixItems": [{"type": "integer"}], "items": {"type": "string"}},
 ]  # fmt: skip
 CHECKED_AFTERWARDS = {

@@ -33,7 +33,8 @@ NUMBER = st.builds(
     st.integers(0, 40),
 )
 LEAVES = st.one_of(
-    TEXT, NUMBER, st.just({}), st.just(True), st.just({"type": ["null", "boolean"]}), st.builds(lambda v: {"const": v}, SCALARS),
+    TEXT, NUMBER, st.just({}), st.just(True), st.just({"type": ["null", "boolean"]}),
+    st.builds(lambda v: {"const": v}, SCALARS),
     st.builds(lambda v: {"enum": v}, st.lists(SCALARS, min_size=1, max_size=4, unique_by=json.dumps)),
     st.builds(lambda v: {"not": {"enum": v}}, st.lists(SCALARS, min_size=1, max_size=3, unique_by=json.dumps)),
     st.sampled_from([{"not": {"type": ["array", "object"]}}, {"not": {"minimum": 2}}, {"type": "number"}]),
@@ -68,7 +69,7 @@ SCHEMAS = st.recursive(
         objects(children),
         arrays(children),
         st.builds(lambda *c: {"anyOf": list(c)}, children, children),
-        st.builds(lambda a, b: {"oneOf": [{"type": "array", "items": a, "maxItems": 2}, {"type": "object", **b}]}, children, objects(children)),
+        st.builds(lambda a, b: {"oneOf": [{"type": "array", "items": a, "maxItems": 2}, b]}, children, objects(children)),
         st.builds(lambda c: {"$ref": "#/$defs/one", "$defs": {"one": c}}, LEAVES),
     ),
     max_leaves=6,

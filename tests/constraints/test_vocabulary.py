@@ -17,7 +17,7 @@ def test_the_vocabulary_is_built_once_for_a_tokenizer_and_a_size() -> None:
 def test_a_token_over_1024_bytes_is_an_error_before_the_engine_panics() -> None:
     tokenizer = make_tokenizer()
     tokenizer.add_tokens(["x" * 1025])
-    with pytest.raises(VocabularyError, match="1025 characters.*\n.*at most 1024 bytes.*\n.*max_token_length"):
+    with pytest.raises(VocabularyError, match=r"1025 characters.*\n.*at most 1024 bytes.*\n.*max_token_length"):
         Vocabulary.of(ChatTemplate.from_tokenizer(tokenizer))
 
 

@@ -144,34 +144,36 @@ class Suspects:
     """Tokens that might close a name that stands already, by the number of their quotes, or exceed a double alone."""
 
     vocabulary: Vocabulary
-    quoted: tuple[NDArray[np.int32], ...]
-    """Packed rows: tokens with at least one, two, three, four quotes."""
-    escaping: NDArray[np.int32]
+    quoted: tuple[NDArray[np.int32] | None, ...]
+    """Packed rows, None where there is no such token: with at least one, two, three, four quotes."""
+    escaping: NDArray[np.int32] | None
     """Tokens that hold a Unicode escape."""
     loud: NDArray[np.int32] | None
 
     def of(self, guard: Guard, row: NDArray[np.int32]) -> Iterator[int]:
         """The allowed tokens that the guard must look at."""
         if guard.in_risky_number or guard.in_name_escape:
-            return iter(self.vocabulary.unpack(row).tolist())
+            yield from self.vocabulary.unpack(row).tolist()
+            return
         quotes = (1 if guard.in_name else 3 if guard.in_text else 2) if guard.has_names else 4
-        found = self.quoted[quotes - 1] & row
+        rows = [self.quoted[quotes - 1]]
         if not guard.in_text:
-            found |= self.escaping & row
-        if self.loud is not None and not guard.in_text and not guard.in_name:
-            found |= self.loud & row
-        return iter(self.vocabulary.unpack(found).tolist()) if found.any() else iter(())
+            rows.append(self.escaping)
+            if not guard.in_name:
+                rows.append(self.loud)
+        for suspects in rows:
+            if suspects is not None and (found := suspects & row).any():
+                yield from self.vocabulary.unpack(found).tolist()
 
 
 @lru_cache(maxsize=8)
 def _suspects(vocabulary: Vocabulary) -> Suspects:
-    def packed(is_one: Callable[[bytes], bool]) -> NDArray[np.int32]:
+    def packed(is_one: Callable[[bytes], bool]) -> NDArray[np.int32] | None:
         ids = [token for token, text in enumerate(vocabulary.token_bytes) if is_one(text)]
-        return vocabulary.pack(np.array(ids, dtype=np.int64))
+        return vocabulary.pack(np.array(ids, dtype=np.int64)) if ids else None
 
     quoted = tuple(packed(lambda text, least=least: text.count(b'"') >= least) for least in (1, 2, 3, 4))  # type: ignore[misc]
-    loud = packed(is_loud_number)
-    return Suspects(vocabulary, quoted, packed(lambda text: b"\\u" in text), loud if loud.any() else None)
+    return Suspects(vocabulary, quoted, packed(lambda text: b"\\u" in text), packed(is_loud_number))
 
 
 @lru_cache(maxsize=8)

@@ -18,6 +18,7 @@ _NAME_ESCAPES = frozenset(
 )
 """Names escape nothing that can be written otherwise: the grammar would not know a listed name so spelt."""
 _ESCAPE_BEGINNINGS = frozenset(code[:length] for code in _NAME_ESCAPES for length in range(5))
+_STRING_EVENT = re.compile(rb'["\\\\]')
 _LOUD_NUMBER = re.compile(rb"[eE][+-]?[0-9]{3}|[0-9]{100}")
 
 
@@ -68,12 +69,19 @@ class Guard:
         """The guard after ``text``, None where it may not stand."""
         if self.mode == _STRING and b'"' not in text and b"\\" not in text:
             return self
-        guard = self
-        for place in range(len(text)):
+        guard, place = self, 0
+        while place < len(text):
+            if guard.mode in (_STRING, _NAME):
+                stop = match.start() if (match := _STRING_EVENT.search(text, place)) else len(text)
+                if stop > place and guard.mode == _NAME:
+                    guard = Guard(_NAME, guard.frames, name=guard.name + text[place:stop])
+                place = stop
+                if place == len(text):
+                    break
             following = guard._step(text[place : place + 1])
             if following is None:
                 return None
-            guard = following
+            guard, place = following, place + 1
         return guard
 
     def _step(self, byte: bytes) -> Guard | None:

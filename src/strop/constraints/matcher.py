@@ -165,12 +165,21 @@ class Matcher:
         wanted = [*tokens, self.compiled.vocabulary.stop_ids[0]]
         if self._engine.validate_tokens(wanted) != len(wanted):
             return False
-        guard = self.guard
-        if guard is not None and (self.num_tokens == 0 or guard.in_name or guard.has_names or guard.in_risky_number):
-            for token in tokens:
-                guard = guard.after(self.compiled.vocabulary.token_bytes[token])
-                if guard is None:
-                    return False
+        return self.guard is None or self._may_stand(self.guard, tokens)
+
+    def _may_stand(self, guard: Guard, tokens: Sequence[int]) -> bool:
+        """Whether the guard lets ``tokens`` stand, which the grammar does.
+
+        What stands after the innermost object is closed cannot repeat a name that these tokens make.
+        """
+        depth = max(1, len(guard.frames))
+        for place, token in enumerate(tokens):
+            following = guard.after(self.compiled.vocabulary.token_bytes[token])
+            if following is None:
+                return False
+            if place and len(following.frames) < depth and self.num_tokens:
+                break
+            guard = following
         return True
 
     def need(self, limit: int) -> int:
