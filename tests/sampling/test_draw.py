@@ -156,7 +156,7 @@ def rows_of(vocab_size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return logits, uniforms(range(len(MANY)), 1)[:, 0], seen
 
 
-@pytest.mark.parametrize("vocab_size", [60, 5000])  # all in float64; exponentials in float32
+@pytest.mark.parametrize("vocab_size", [60, 900, 5000])  # all in float64; exponentials in float32
 def test_every_row_is_drawn_from_the_distribution_of_the_processors_of_transformers(vocab_size: int) -> None:
     logits, uniform, seen = rows_of(vocab_size)
     num_penalised = sum(params.repetition_penalty != 1 for params in MANY)
@@ -173,7 +173,7 @@ def test_every_row_is_drawn_from_the_distribution_of_the_processors_of_transform
             assert low - 1e-6 <= uniform[i].item() <= edges[token].item() + 1e-6
 
 
-@pytest.mark.parametrize("vocab_size", [60, 5000])
+@pytest.mark.parametrize("vocab_size", [60, 900, 5000])
 def test_a_row_is_drawn_as_if_it_were_alone(vocab_size: int) -> None:
     logits, uniform, seen = rows_of(vocab_size)
     num_penalised = sum(params.repetition_penalty != 1 for params in MANY)
@@ -248,7 +248,7 @@ def test_full_logprobs_are_those_of_the_untouched_model() -> None:
     assert plain.log_mass is None
 
 
-@pytest.mark.parametrize("vocab_size", [60, 5000])
+@pytest.mark.parametrize("vocab_size", [60, 900, 5000])
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_logits_that_are_not_finite_give_no_log_probability(vocab_size: int, bad: float, temperature: float) -> None:

@@ -18,8 +18,10 @@ from strop.types import SamplingParams
 
 __all__ = ["Drawn", "Settings", "check_params", "draw", "draw_rows", "sampling_logprobs", "uniforms"]
 
-_EXACT_COLUMNS = 2048
+_EXACT_COLUMNS = 256
 """Up to here everything is float64; beyond, exponentials are float32 (relative error 1e-6) and sums float64."""
+_PLAIN_COLUMNS = 2048
+"""Up to here the whole vocabulary is accumulated for a draw; beyond, blocks and then one block."""
 _BLOCK = 256
 _LIKELY = 512
 """Top-p looks among this many most likely tokens first, and sorts the vocabulary only where they do not reach p."""
@@ -233,14 +235,14 @@ def _blocks(weights: Tensor) -> Tensor:
 
 def _total(weights: Tensor) -> Tensor:
     """The sum of each row, [B] float64."""
-    if weights.dtype == torch.float64:
-        return weights.sum(-1)
+    if weights.shape[-1] <= _PLAIN_COLUMNS:
+        return weights.sum(-1, dtype=torch.float64)
     return _blocks(weights).sum(-1).double().sum(-1)
 
 
 def _inverse_cdf(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """The first token of each row whose cumulative share exceeds ``uniform``, and the row's total; [B] each."""
-    if weights.dtype == torch.float64:
+    if weights.shape[-1] <= _PLAIN_COLUMNS:
         return _search(weights, uniform)
     # A block is chosen by its sum, then a token inside it: the whole vocabulary is added up once, not accumulated.
     blocks = _blocks(weights)
@@ -248,12 +250,12 @@ def _inverse_cdf(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     block, total = _search(sums, uniform)
     cumulative = sums.cumsum(-1)
     share = (uniform * total - _pick(cumulative, block) + _pick(sums, block)) / _pick(sums, block)
-    inside, _ = _search(blocks[torch.arange(len(blocks), device=weights.device), block].double(), share.clamp(min=0.0))
+    inside, _ = _search(blocks[torch.arange(len(blocks), device=weights.device), block], share.clamp(min=0.0))
     return (block * _BLOCK + inside).clamp(max=weights.shape[-1] - 1), total
 
 
 def _search(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    cumulative = weights.cumsum(-1)
+    cumulative = weights.cumsum(-1, dtype=torch.float64)
     total = cumulative[:, -1]
     # The product may round up to the total itself, which no token exceeds.
     target = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))

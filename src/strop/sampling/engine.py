@@ -298,15 +298,9 @@ class Engine:
 
     def _tell(self) -> None:
         """Events of this step; rows that are over leave."""
-        over = []
-        for i, row in enumerate(self._rows):
-            if row.is_over:
-                over.append(i)
-            elif not row.request.stream:
-                continue
-            event = row.event()
-            if event is not None:
-                self._events.append(event)
+        over = [i for i, row in enumerate(self._rows) if row.reason is not None or row.error is not None]
+        events = (row.event() for row in self._rows if row.request.stream or row.reason or row.error)
+        self._events += [event for event in events if event is not None]
         if over:
             self._leave(over)
 

@@ -113,12 +113,12 @@ class Row:
 
     def uniform(self) -> float:
         """The number of the next draw: the t-th of the request's seed, for the t-th token."""
-        if self.params.temperature == 0 or self.forced:
-            return 0.0
-        if len(self.token_ids) >= len(self._uniforms):
-            num = min(self.params.max_new_tokens, max(_FIRST_UNIFORMS, 2 * len(self.token_ids)))
-            self._uniforms = uniforms([self.request.seed], num)[0].tolist()
-        return self._uniforms[len(self.token_ids)]
+        at = len(self.token_ids)
+        if at >= len(self._uniforms):
+            num = min(self.params.max_new_tokens, max(_FIRST_UNIFORMS, 2 * at))
+            is_greedy = self.params.temperature == 0
+            self._uniforms = [0.0] * num if is_greedy else uniforms([self.request.seed], num)[0].tolist()
+        return self._uniforms[at]
 
     def look_ahead(self) -> None:
         """Ask the matcher for tokens without a choice, if they leave room for the rest. Raises: ConstraintError."""
