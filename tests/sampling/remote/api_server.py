@@ -97,6 +97,7 @@ class Modelled:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     engine: Any
     is_plain = False
     version = "1"
@@ -125,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
             cards = [{"id": "base", "max_model_len": 256}]
             cards += [{"id": name, "parent": "base", "root": path} for name, path in self.engine.adapters.items()]
             self.answer({"object": "list", "data": cards})
-        elif self.path == "/weight_info":
+        elif self.path == "/weight_info" and not self.is_plain:
             self.answer({"weight_version": Handler.version})
         elif self.path == "/seen":
             self.answer({"requests": Handler.seen, "most_under_way": Handler.most_under_way})
