@@ -166,3 +166,20 @@ def test_scores_need_not_be_probabilities_but_numbers() -> None:
 def test_one_class_has_no_auc(true: list[bool]) -> None:
     with pytest.raises(ValueError, match="both outcomes"):
         auc([0.1, 0.2], true)
+
+
+def test_a_probability_of_one_is_in_the_last_bin() -> None:
+    # One bin of both: stated .975, half came true. As a bin of its own the last would add up to (.05 + 1) / 2.
+    assert expected_calibration_error([0.95, 1.0], [True, False], num_bins=10) == pytest.approx(0.475)
+
+
+def test_the_middle_of_three_is_in_the_upper_of_two_bins_by_rank() -> None:
+    value = expected_calibration_error([0.1, 0.5, 0.9], [False, True, True], num_bins=2, bins="equal_count")
+    assert value == pytest.approx((0.1 + 2 * 0.3) / 3)
+
+
+def test_numbers_are_plain_floats() -> None:
+    found = brier([0.2, 0.7, 0.7], [False, True, False])
+    numbers = [*vars(found).values(), expected_calibration_error([0.2, 0.6], [True, False])]
+    numbers.append(auc([0.2, 0.6, 0.7], [False, True, False]))
+    assert {type(number) for number in numbers} == {float}
