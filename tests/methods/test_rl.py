@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,9 +14,10 @@ import torch
 
 from stream_checks import assert_same_batch, take_batches
 from strop.digests import digest_tensors
-from strop.errors import DataError, MismatchError, RecipeError, VerifierError
-from strop.methods import dr_grpo, grpo
+from strop.errors import DataError, GapError, MismatchError, RecipeError, VerifierError
+from strop.methods import dr_grpo, grpo, rl
 from strop.models import Policy
+from strop.sampling import TorchSampler
 from strop.training import AdamW, latest_checkpoint, train
 from strop.types import Completion, Message, Task, Verdict
 
@@ -65,17 +67,28 @@ def test_every_step_samples_from_the_policy_as_it_is_then(chat_folder: Path) -> 
         assert step.metrics["ratio"] == pytest.approx(1)
 
 
-def test_the_gap_shows_a_sampler_whose_weights_are_stale(chat_folder: Path) -> None:
-    from strop.methods.groups import logprob_gap
+def test_a_sampler_whose_weights_are_stale_stops_the_run_and_is_named(
+    chat_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, stale = load(chat_folder), load(chat_folder)
+    monkeypatch.setattr(rl, "TorchSampler", lambda _: TorchSampler(stale))
+    stream, objective = grpo(policy, make_tasks(4), LowTokens(), **SMALL)
+    steps = train(policy, stream, objective, optimizer=OPTIMIZER, num_steps=4)
+    assert next(steps).metrics["sampler_logprob_gap_max"] < 1e-4
+    with pytest.raises(GapError, match="likely other weights than the policy's: stale ones"):
+        list(steps)
 
-    policy = load(chat_folder)
-    stream, _ = grpo(policy, make_tasks(4), LowTokens(), **SMALL)
-    batch = take_batches(stream, policy, 1)[0]
-    assert logprob_gap(policy, batch, 1.0) < 1e-4
-    with torch.no_grad():
-        for parameter in policy.trainable().values():
-            parameter.mul_(1.5)
-    assert logprob_gap(policy, batch, 1.0) > 0.01
+
+def test_a_gap_that_is_allowed_is_logged(chat_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, stale = load(chat_folder), load(chat_folder)
+    monkeypatch.setattr(rl, "TorchSampler", lambda _: TorchSampler(stale))
+    stream, objective = grpo(policy, make_tasks(4), LowTokens(), max_gap=math.inf, **SMALL)
+    steps = list(train(policy, stream, objective, optimizer=OPTIMIZER, num_steps=2))
+    found = steps[1].metrics
+    assert found["sampler_logprob_gap_max"] > 0.05
+    assert found["sampler_logprob_gap_max"] > found["sampler_logprob_gap"] > 0.01
+    assert found["sampler_kl_k3"] > 1e-4
+    assert steps[0].metrics["sampler_kl_k3"] < 1e-8
 
 
 @pytest.mark.capability("AB-temperature-in-logp")

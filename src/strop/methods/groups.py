@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from strop.batches import collate, take
+from strop.batches import collate
 from strop.credit import group_advantages, is_informative
 from strop.errors import VerifierError
 from strop.types import Batch, Cursor, Rollout, Sample
-
-if TYPE_CHECKING:
-    from strop.models import Policy
 
 
 def group_batch(
@@ -42,20 +39,6 @@ def group_batch(
         if rollout.verdict.is_graded
     ]
     return collate(samples, cursor=cursor, metrics=_measured(rollouts, is_graded, informative))
-
-
-@torch.no_grad()
-def logprob_gap(policy: Policy, batch: Batch, temperature: float) -> float:
-    """How far sampler and trainer disagree: the mean |difference| of their log-probabilities, in nats a token.
-
-    Measured on the first group of the batch. Rounding alone gives about 1e-6 in float32; weights out of step give much
-    more.
-    """
-    group_ids = batch.facts["group_ids"]
-    group = take(batch, (group_ids == group_ids[0]).nonzero()[:, 0].tolist())
-    logprobs = policy.forward(group, temperature=temperature).logprobs.cpu()
-    gap: Tensor = (logprobs - group.streams["sampler_logprobs"])[group.loss_mask].abs().mean()
-    return float(gap)
 
 
 def _reward(rollout: Rollout) -> float:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from strop.data import preflight
 from strop.errors import RecipeError, VerifierError
-from strop.methods.groups import group_batch, logprob_gap
+from strop.methods.groups import group_batch
 from strop.methods.rows import endless_rows, first_step, tasks_digest
 from strop.objectives import PolicyGradient
 from strop.rollouts import roll_out
 from strop.sampling import TorchSampler, row_seed
+from strop.sampling.gap import GapMonitor
 from strop.types import Batch, Cursor, SamplingParams, Stream, Task, Verifier
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def grpo(
     scale: Literal["std"] | None = "std",
     aggregate: Aggregate = "sequence_mean",
     seed: int = 0,
+    max_gap: float | None = None,
     audit: Audited | None = None,
     unaudited: str = "",
 ) -> tuple[Stream, PolicyGradient]:
@@ -54,6 +56,8 @@ def grpo(
     Every step draws ``group_size`` completions of each of ``prompts_per_step`` tasks from the policy as it is then. The
     samples are the policy's own, so the ratio is 1 at the update and the clip has nothing to do: its range is not a
     setting here. ``aggregate="constant"`` divides by ``max_new_tokens``.
+    Every step compares the sampler's log-probabilities of its first group with the trainer's and logs the gap; beyond
+    ``max_gap`` nats at one token, which is 0.05 in float32 unless given, it stops with the likely cause (``GapError``).
     ``audit`` is the verifier's, or ``unaudited`` says why there is none; the reason stays in every checkpoint.
     Raises: VerifierError without an audit or with a failed one, DataError for what the pre-flight refuses, RecipeError
     for impossible settings.
@@ -79,6 +83,7 @@ def grpo(
         prompts_per_step=prompts_per_step,
         scale=scale,
         audit=_audited(verifier, audit, unaudited),
+        monitor=GapMonitor(max_gap=max_gap),
     )
     return stream, objective
 
@@ -93,6 +98,7 @@ def dr_grpo(
     max_new_tokens: int = 128,
     temperature: float = 1.0,
     seed: int = 0,
+    max_gap: float | None = None,
     audit: Audited | None = None,
     unaudited: str = "",
 ) -> tuple[Stream, PolicyGradient]:
@@ -111,6 +117,7 @@ def dr_grpo(
         scale=None,
         aggregate="constant",
         seed=seed,
+        max_gap=max_gap,
         audit=audit,
         unaudited=unaudited,
     )
@@ -153,6 +160,7 @@ class GroupRollouts:
     prompts_per_step: int
     scale: Literal["std"] | None
     audit: str
+    monitor: GapMonitor = field(default_factory=GapMonitor)
 
     def __post_init__(self) -> None:
         if self.params.top_p != 1.0 or self.params.top_k != 0:
@@ -163,7 +171,8 @@ class GroupRollouts:
             )
 
     def __call__(self, policy: Policy, start: Cursor | None = None) -> Iterator[Batch]:
-        """The batches that follow ``start``. Raises: MismatchError, VerifierError when a whole step is ungraded."""
+        """The batches that follow ``start``. Raises: MismatchError, VerifierError when a whole step is ungraded,
+        GapError when sampler and trainer disagree."""
         identity = self._identity()
         sampler = TorchSampler(policy)
         for step in count(first_step(start, identity)):
@@ -182,7 +191,7 @@ class GroupRollouts:
             batch = group_batch(rollouts, self.group_size, scale=self.scale, cursor={**identity, "step": step + 1})
             metrics = {
                 **batch.metrics,
-                "sampler_logprob_gap": logprob_gap(policy, batch, self.params.temperature),
+                **self.monitor(policy, batch, temperature=self.params.temperature),
                 "generated_tokens": float(num_tokens),
                 "generated_tokens_per_second": num_tokens / seconds,
             }

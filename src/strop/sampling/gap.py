@@ -279,7 +279,7 @@ def _fit_temperature(logits: Tensor, tokens: Tensor, sampler: Tensor) -> float:
         return (_logprobs(logits, tokens, value) - sampler).abs().mean().item()
 
     best, step = 1.0, 2.0
-    for _ in range(14):
+    for _ in range(32):
         best = min((best / step, best, best * step), key=left)
         step = step**0.75
     return best
