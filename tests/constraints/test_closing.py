@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from constraint_texts import big_vocabulary, compiled, drawn, tiny_vocabulary, write
-from strop.constraints.closing import measure_growth
+from strop.constraints.closing import measure_growth, opening_growth
 from strop.errors import ConstraintError
 
 ORDER = {
@@ -117,6 +117,20 @@ def test_a_language_without_an_end_is_refused() -> None:
     endless = {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#"}}}
     with pytest.raises(ConstraintError, match="no completion was found after 0 tokens"):
         compiled(endless)
+
+
+@pytest.mark.capability("CD-03")
+def test_a_rare_part_that_demands_much_is_known_before_a_text_opens_it() -> None:
+    fields = {f"field_{i}": {"type": "string"} for i in range(12)}
+    rare = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    flags = {f"p{i}": {"type": "boolean"} for i in range(12)}
+    language = compiled({"type": "object", "properties": {**flags, "rare": rare}, "additionalProperties": False})
+    empty = '"rare":{' + ",".join(f'"{name}":""' for name in fields) + "}"
+    needed = len(tiny_vocabulary().engine.tokenize_str(empty))
+    assert opening_growth(language) >= needed - 2
+    for budget in range(language.min_tokens, needed + 30, 9):
+        assert write(language, budget, seed=budget)[1]
+    assert language.closing.misses == 0
 
 
 def test_the_growth_of_a_token_is_at_least_what_opening_an_element_takes() -> None:

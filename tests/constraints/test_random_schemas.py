@@ -69,7 +69,7 @@ SCHEMAS = st.recursive(
         objects(children),
         arrays(children),
         st.builds(lambda *c: {"anyOf": list(c)}, children, children),
-        st.builds(lambda a, b: {"oneOf": [{"type": "array", "items": a, "maxItems": 2}, b]}, children, objects(children)),
+        st.builds(lambda a, b: {"oneOf": [{"type": "array", "items": a}, b]}, children, objects(children)),
         st.builds(lambda c: {"$ref": "#/$defs/one", "$defs": {"one": c}}, LEAVES),
     ),
     max_leaves=6,

@@ -8,21 +8,24 @@ token, tokens after which the same witness still completes, tokens after which a
 and, inside a string that the schema leaves free, every token of whole characters (the string's end stays as far).
 
 **What is guaranteed.** Once the text is in that nearer zone it ends in time: every allowed token comes with a
-completion that fits, by induction down to the stop token. The zone is entered soon enough unless one single token
-opens something longer than anything that the walks over the grammar (``measure_growth``) and all texts so far opened,
-and does so just outside the zone; ``Closing.misses`` counts the texts to which that happened. A budget below the first
-witness is refused before the first token.
+completion that fits, by induction down to the stop token. The zone is entered soon enough unless one single token, just
+outside it, opens something longer than all of these: the largest 24 of a schema's demanding parts (``opening_growth``),
+what walks over the grammar opened (``measure_growth``), what texts so far opened. ``Closing.misses`` counts the steps
+at which that was found. A budget below the first witness is refused before the first token.
 
 **What is not.** The witness is short, not provably shortest: a budget that only the shortest text fits may be refused.
 """
 
 from __future__ import annotations
 
+import json
 import random
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from llguidance import LLMatcher
 from numpy.typing import NDArray
 
 from strop.constraints.vocabulary import NEVER, closing_ranks
@@ -38,6 +41,9 @@ _TRIED, _SEARCHED = 96, 8
 _WALK_LOOKS, _WALK_LENGTH = 120, 48
 _LEAST_GROWTH = 6
 _CLOSES = 101
+_MAX_PARTS = 24
+_COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+_DEMANDS = ("required", "minItems", "minLength", "minProperties", "pattern", "const", "enum")
 _MAX_REPEATS, _MAX_WAYS, _WIDTH = 256, 4096, 16
 _LOOKS, _LONG_WAY, _MANY_LOOKS = 300, 48, 6000
 
@@ -51,7 +57,7 @@ class Closing:
     ways: dict[bytes, tuple[int | None, int]] = field(default_factory=dict, repr=False)
     """Mask inside a string → the token that leads out of it soonest, if known, and how many steps were tried for it."""
     misses: int = 0
-    """Texts that were found unable to end in time by the shortest completion known."""
+    """Steps at which no completion within the budget was known: the text may be cut."""
 
 
 def restrict(matcher: Matcher, row: NDArray[np.int32], remaining: int) -> None:
@@ -69,7 +75,7 @@ def restrict(matcher: Matcher, row: NDArray[np.int32], remaining: int) -> None:
     if not closing.growth:
         if remaining > 2 * _WALK_LENGTH + 8 * (bound[0] + matcher.num_tokens):
             return
-        closing.growth = measure_growth(matcher.compiled)
+        closing.growth = max(measure_growth(matcher.compiled), opening_growth(matcher.compiled))
     need, since = bound
     if remaining > need + (since + 1) * closing.growth:
         return
@@ -310,3 +316,55 @@ def measure_growth(compiled: CompiledConstraint) -> int:
             after, _, state = max(grown, key=lambda entry: entry[0]) if chance.random() < 0.5 else chance.choice(grown)
             need = after
     return most
+
+
+def opening_growth(compiled: CompiledConstraint) -> int:
+    """The most that one of the schema's parts takes by itself, with the name before it; 0 for languages without parts.
+
+    A token that opens an optional part commits to all that the part demands, which a walk may never happen upon.
+    """
+    schema = compiled.plan.schema
+    if not isinstance(schema, Mapping):
+        return 0
+    most, vocabulary = 0, compiled.vocabulary
+    parts: dict[str, int] = {}
+    for root in schema["anyOf"] if compiled.constraint.kind == "tool_calls" else [schema]:
+        shared = {key: root[key] for key in ("$defs", "definitions", "$schema", "x-guidance") if key in root}
+        for name, part in _demanding(root):
+            text = json.dumps({"x-guidance": _COMPACT, **part, **shared}, ensure_ascii=False)
+            parts[text] = max(parts.get(text, 0), len(vocabulary.engine.tokenize_str(json.dumps(name))) + 3)
+    for text in sorted(parts, key=len, reverse=True)[:_MAX_PARTS]:
+        grammar = LLMatcher.grammar_from_json_schema(text)
+        engine = LLMatcher(vocabulary.engine, grammar, log_level=0)
+        if engine.is_error():
+            continue  # a reference to elsewhere in the document
+        try:
+            alone = replace(compiled, plan=replace(compiled.plan, schema=None), prototype=engine, closing=Closing())
+        except ConstraintError:
+            continue
+        most = max(most, alone.min_tokens - 1 + parts[text])
+    return most
+
+
+def _demanding(schema: Any, name: str = "", *, is_counted: bool = True) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The parts of a schema that an instance cannot satisfy by being empty, each with the name it stands under.
+
+    ``is_counted``: what the part demands is in the need already, as it is required where it stands.
+    """
+    if not isinstance(schema, Mapping):
+        return
+    if not is_counted and any(schema.get(key) for key in _DEMANDS):
+        yield name, schema
+    required = schema.get("required") or ()
+    for inner, child in (schema.get("properties") or {}).items():
+        yield from _demanding(child, inner, is_counted=inner in required)
+    for key in ("$defs", "definitions", "patternProperties"):
+        for inner, child in (schema.get(key) or {}).items():
+            yield from _demanding(child, inner, is_counted=False)
+    for key in ("items", "additionalProperties", "additionalItems"):
+        yield from _demanding(schema.get(key), name, is_counted=False)
+    for key in ("anyOf", "oneOf", "prefixItems"):
+        for child in schema.get(key) or ():
+            yield from _demanding(child, name, is_counted=False)
+    for child in schema.get("allOf") or ():
+        yield from _demanding(child, name, is_counted=is_counted)
