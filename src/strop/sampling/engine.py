@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from strop.constraints import Vocabulary, apply, compile_constraint, fill_batch
-from strop.errors import ConstraintError, MemoryLimitError, ModelError, NonFiniteError, PromptError
+from strop.constraints import Vocabulary, compile_constraint
+from strop.errors import ConstraintError, MemoryLimitError, ModelError, NonFiniteError
 from strop.models import hardware
 from strop.sampling.decoding import Adapter, Decoder
 from strop.sampling.draw import Drawn, Settings, draw_rows
 from strop.sampling.generic import GenericDecoder
-from strop.sampling.params import check_params
+from strop.sampling.masking import constraint_mask, only
+from strop.sampling.params import check_params, check_prompt
 from strop.sampling.requests import Event, FinishReason, Request, Row
 from strop.types import Completion
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _MIN_BYTES = 2**30
 _MEMORY_SHARE = 0.25
 _PREFILL_TOKENS = 2**15
-_NARROW = 64
 _ADMIT_SHARE = 8  # a full batch takes newcomers once they are an eighth of it: each time costs a forward of its own
 
 
@@ -88,7 +87,14 @@ class Engine:
     def check(self, request: Request, index: int = 0) -> None:
         """Raise what ``submit`` would raise for the request's prompt, parameters and adapter."""
         check_params(request.params, self.decoder.vocab_size)
-        _check_prompt(request, index, self.policy.max_length, self.decoder.vocab_size)
+        check_prompt(
+            request.prompt,
+            request.params.max_new_tokens,
+            self.policy.max_length,
+            self.decoder.vocab_size,
+            index=index,
+            where=request.name or f"prompt {index}",
+        )
         if request.adapter and request.adapter not in self._adapters:
             raise ModelError(
                 f"there is no adapter {request.adapter!r}",
@@ -267,7 +273,7 @@ class Engine:
     def _draw(self) -> None:
         """One token for every running row."""
         rows = self._rows
-        mask = self._mask(rows)
+        mask = constraint_mask(rows, self._logits.device)
         uniform = torch.tensor([row.uniform() for row in rows], dtype=torch.float64).to(self.policy.device)
         drawn = draw_rows(self._logits, self._current_settings(), uniform, seen=_seen(rows, self._logits), mask=mask)
         self._logits = torch.empty(0)  # they are spent; rows may leave without a copy
@@ -277,24 +283,6 @@ class Engine:
         if self._settings is None:
             self._settings = Settings([row.params for row in self._rows], self._logits.device)
         return self._settings
-
-    def _mask(self, rows: Sequence[Row]) -> tuple[Tensor, Callable[[Tensor], Tensor]] | None:
-        """The constrained rows and what masks their logits; a row with forced tokens is left exactly the next one."""
-        places = [i for i, row in enumerate(rows) if row.matcher is not None]
-        if not places:
-            return None
-        constrained = [rows[i] for i in places]
-        bits = _bitmask(constrained)
-        # Where many tokens are allowed none is forced; asking costs as much as the mask.
-        narrow = np.bitwise_count(bits.numpy()).sum(axis=1) <= _NARROW if bits.shape[1] else []
-        _guarded([row for row, is_narrow in zip(constrained, narrow) if is_narrow], Row.look_ahead)
-        forced = [(i, row.forced[0]) for i, row in enumerate(constrained) if row.forced]
-
-        def forbid(part: Tensor) -> Tensor:
-            masked = apply(part, bits) if bits.shape[1] else part
-            return _only(part, forced, masked) if forced else masked
-
-        return torch.tensor(places, device=self._logits.device), forbid
 
     def _tell(self) -> None:
         """Events of this step; rows that are over leave."""
@@ -344,7 +332,7 @@ class Engine:
             after[before],
             Settings([row.params for row in steps], device),
             torch.zeros(len(steps), dtype=torch.float64, device=device),
-            mask=(torch.arange(len(steps), device=device), lambda part: _only(part, forced, part)),
+            mask=(torch.arange(len(steps), device=device), lambda part: only(part, forced, part)),
         )
         _record(steps, drawn)
         others = [i for i in range(len(rows)) if i not in set(leaps)]
@@ -410,42 +398,6 @@ def _record(rows: Sequence[Row], drawn: Drawn) -> None:
             row.error = error
 
 
-def _guarded(rows: Sequence[Row], act: Callable[[Row], None]) -> None:
-    """``act`` on every row; a constraint's error is the row's own."""
-    for row in rows:
-        if row.error is None:
-            try:
-                act(row)
-            except ConstraintError as error:
-                row.error = error
-
-
-def _bitmask(rows: Sequence[Row]) -> Tensor:
-    """The packed masks of constrained rows; all ones where a token is forced or the row failed, empty if all are so."""
-    while True:
-        matchers = [None if row.forced or row.error is not None else row.matcher for row in rows]
-        try:
-            return fill_batch(matchers, [row.remaining for row in rows])
-        except ConstraintError as error:
-            failed = len([row for row in rows if row.error is not None])
-            _guarded([row for row, matcher in zip(rows, matchers, strict=True) if matcher], _probe)
-            if len([row for row in rows if row.error is not None]) == failed:
-                raise error
-
-
-def _probe(row: Row) -> None:
-    assert row.matcher is not None
-    row.matcher.allowed(row.remaining)
-
-
-def _only(logits: Tensor, forced: Sequence[tuple[int, int]], masked: Tensor) -> Tensor:
-    """``masked``, but ``logits`` of one token and -inf at all others in each of the rows (row, token)."""
-    rows, tokens = torch.tensor(forced, device=logits.device).unbind(1)
-    masked = masked.index_fill(0, rows, -torch.inf)
-    masked[rows, tokens] = logits[rows, tokens]
-    return masked
-
-
 def _seen(rows: Sequence[Row], logits: Tensor) -> Tensor | None:
     seen = [row.seen for row in rows if row.seen is not None]
     return torch.stack(seen).to(logits.device) if seen else None
@@ -460,29 +412,6 @@ def _told(error: Exception) -> Exception:
         why=(str(error).splitlines() or [type(error).__name__])[0],
         do="lower max_batch_tokens of the sampler, or max_bytes of the engine",
     )
-
-
-def _check_prompt(request: Request, index: int, max_length: int, vocab_size: int) -> None:
-    prompt, num_new, where = request.prompt, request.params.max_new_tokens, request.name or f"prompt {index}"
-    if not len(prompt):
-        raise PromptError("the prompt is empty", index=index, where=where, do="give it a message")
-    if min(prompt) < 0 or max(prompt) >= vocab_size:
-        odd = next(token for token in prompt if not 0 <= token < vocab_size)
-        raise PromptError(
-            f"the prompt has the token id {odd}",
-            index=index,
-            where=where,
-            why=f"the model's ids go from 0 to {vocab_size - 1}",
-            do="render the prompt with the model's own template",
-        )
-    if len(prompt) + num_new > max_length:
-        raise PromptError(
-            f"the prompt has {len(prompt)} tokens, and {num_new} new tokens were asked for",
-            index=index,
-            where=where,
-            why=f"together they exceed the model's context of {max_length} tokens",
-            do="shorten the prompt or lower max_new_tokens",
-        )
 
 
 def default_cache_bytes(device: torch.device) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf, isfinite
 
-from strop.errors import RecipeError
+from strop.errors import PromptError, RecipeError
 from strop.types import SamplingParams
 
 
@@ -58,3 +58,28 @@ def _contradictions(params: SamplingParams) -> Iterator[tuple[bool, str, str, st
 
 def _range(num_ids: float) -> str:
     return f"ids go from 0 to {num_ids - 1:.0f}" if isfinite(num_ids) else "ids start at 0"
+
+
+def check_prompt(
+    prompt: Sequence[int], max_new_tokens: int, max_length: int, vocab_size: int, *, index: int, where: str
+) -> None:
+    """Refuse a prompt that is empty, has ids out of range, or leaves too little room. Raises: PromptError."""
+    if not len(prompt):
+        raise PromptError("the prompt is empty", index=index, where=where, do="give it a message")
+    if min(prompt) < 0 or max(prompt) >= vocab_size:
+        odd = next(token for token in prompt if not 0 <= token < vocab_size)
+        raise PromptError(
+            f"the prompt has the token id {odd}",
+            index=index,
+            where=where,
+            why=f"the model's ids go from 0 to {vocab_size - 1}",
+            do="render the prompt with the model's own template",
+        )
+    if len(prompt) + max_new_tokens > max_length:
+        raise PromptError(
+            f"the prompt has {len(prompt)} tokens, and {max_new_tokens} new tokens were asked for",
+            index=index,
+            where=where,
+            why=f"together they exceed the model's context of {max_length} tokens",
+            do="shorten the prompt or lower max_new_tokens",
+        )
