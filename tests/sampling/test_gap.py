@@ -174,7 +174,7 @@ def test_sampler_and_trainer_that_are_the_same_model_calibrate_to_rounding(polic
     assert found.require() is found
     assert found.gap.max < 1e-4
     assert found.cause == ""
-    assert (found.num_completions, found.temperature) == (8, temperature)
+    assert (found.num_completions, found.temperature, found.repeat_share) == (8, temperature, 1.0)
 
 
 def test_calibrating_changes_nothing_and_greedy_is_compared_at_temperature_1(policy: Policy) -> None:
@@ -227,6 +227,19 @@ def test_stale_weights_are_found_and_named(policy: Policy) -> None:
     found = calibrate(policy, TorchSampler(stale), make_tasks(), params=PARAMS)
     assert not found.is_rounding
     assert "likely other weights than the policy's: stale ones" in found.cause
+
+
+def test_a_sampler_that_ignores_seeds_is_seen(policy: Policy) -> None:
+    class Unseeded(Changed):
+        calls = 0
+
+        def sample(self, prompts: Any, params: SamplingParams, *, seeds: Any) -> list[Completion]:
+            self.calls += 1
+            return super().sample(prompts, params, seeds=[1000 * self.calls + i for i in range(len(seeds))])
+
+    found = calibrate(policy, Unseeded(policy), make_tasks(), params=PARAMS)
+    assert found.is_rounding
+    assert found.repeat_share == 0.0
 
 
 def test_a_cut_distribution_shows_in_the_bias(policy: Policy) -> None:

@@ -28,6 +28,7 @@ ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.2}
 _EXPLAINED = 0.1
 """A cause is named if it leaves less than this share of the gap."""
 _MAX_DIAGNOSED_TOKENS = 512
+_NUM_REPEATED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,8 @@ class Calibration:
     temperature: float
     num_completions: int
     num_truncated: int
+    repeat_share: float
+    """Of the first completions drawn once more with their seeds, the share that came out token for token the same."""
     cause: str
     """The likely cause of a gap beyond rounding; empty if there is none."""
 
@@ -187,7 +190,9 @@ def calibrate(
         )
     rows = [(i, j) for i in range(len(tasks)) for j in range(samples_per_task)]
     prompts = [policy.template.prompt_ids(task.prompt, task.tools) for task in tasks]
-    completions = sampler.sample([prompts[i] for i, _ in rows], params, seeds=[row_seed(seed, i, j) for i, j in rows])
+    asked, seeds = [prompts[i] for i, _ in rows], [row_seed(seed, i, j) for i, j in rows]
+    completions = sampler.sample(asked, params, seeds=seeds)
+    again = sampler.sample(asked[:_NUM_REPEATED], params, seeds=seeds[:_NUM_REPEATED])
     samples = [
         Sample(
             name=f"{tasks[i].id}#{j}",
@@ -206,6 +211,7 @@ def calibrate(
         temperature=temperature,
         num_completions=len(samples),
         num_truncated=sum(completion.finish_reason != "stop" for completion in completions),
+        repeat_share=sum(one.token_ids == other.token_ids for one, other in zip(again, completions)) / len(again),
         cause="" if gap.max <= limit else diagnose(policy, batch, temperature=temperature),
     )
 

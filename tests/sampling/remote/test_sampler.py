@@ -435,3 +435,5 @@ def test_a_closed_client_leaves_no_thread(server: Any) -> None:
             break
         time.sleep(0.01)
     assert threading.active_count() == before
+    with pytest.raises(AssertionError, match="the client was closed"):
+        sampler.sample([PROMPT], PARAMS, seeds=[0])

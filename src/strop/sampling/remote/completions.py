@@ -129,11 +129,11 @@ def stream_reader(deadline_s: float | None) -> Callable[[httpx.Response], Awaita
 
 async def _read_events(response: httpx.Response, whole: dict[str, Any], choice: dict[str, Any]) -> bool:
     """Fills ``whole`` and ``choice``; whether the server said that the stream is complete."""
-    async for line in response.aiter_lines():
+    is_done = False
+    async for line in response.aiter_lines():  # to the end: a stream that is left early cannot be used again
         data = line.removeprefix("data:").strip()
-        if data == "[DONE]":
-            return True
-        if not line.startswith("data:"):
+        is_done = is_done or data == "[DONE]"
+        if is_done or not line.startswith("data:"):
             continue
         event = parse_json(data)
         if not isinstance(event, dict):
@@ -146,7 +146,7 @@ async def _read_events(response: httpx.Response, whole: dict[str, Any], choice: 
             raise Fault("wrong answer", "the stream brought several completions, one was asked for")
         for piece in choices:
             _append(choice, piece)
-    return False
+    return is_done
 
 
 def _append(choice: dict[str, Any], piece: Mapping[str, Any]) -> None:

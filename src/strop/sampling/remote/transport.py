@@ -115,6 +115,7 @@ class _Loop:
 def _close(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
     async def close() -> None:
         await client.aclose()
+        await loop.shutdown_asyncgens()
         loop.stop()
 
     if not loop.is_closed() and loop.is_running():
@@ -151,6 +152,7 @@ class Transport:
 
     def ask_all(self, questions: Sequence[Question[T]]) -> list[T | Fault]:
         """The answer to each question, or why there is none."""
+        assert self._closing.alive, "the client was closed"
         return self._loop.run(self._ask_all(questions))
 
     async def _ask_all(self, questions: Sequence[Question[T]]) -> list[T | Fault]:
