@@ -40,13 +40,13 @@ class FastDecoder:
         self._policy = policy
         self._shape = shape
         self._dtype = policy.dtype
-        is_native = isinstance(kernels, Kernels) and policy.device.type == "cpu" and policy.dtype == torch.float32
         self._weights = Weights(shape, policy.dtype)
         self._rotary = Rotary(shape, policy.max_length)
         held = torch.float32 if policy.device.type == "cpu" else policy.dtype
         self._pages = Pages(len(shape.layers), shape.kv_heads, shape.head_size, held, policy.device)
         self._adapters = Adapters(shape)
         parts = (self._weights, self._pages, self._rotary, self._adapters)
+        is_native = isinstance(kernels, Kernels) and policy.device.type == "cpu"
         self._step = NativeStep(kernels, *parts) if is_native and isinstance(kernels, Kernels) else TorchStep(*parts)
         self.name = f"the hand-written {policy.model.config.model_type} step with {self._step.name}"
         self._slots: tuple[int, ...] = ()
@@ -88,7 +88,7 @@ class FastDecoder:
         self, prompts: Sequence[Sequence[int]], room: Sequence[int], adapters: Sequence[int]
     ) -> tuple[list[int], Tensor]:
         """See ``Decoder.add``; beginnings that live rows have already are not computed again."""
-        self._plan = None
+        self._settle()  # the rows that run keep the lengths that the running plan counted
         keys = list(zip(adapters, map(tuple, prompts), strict=True))
         distinct = list(dict.fromkeys(keys))
         self._pages.reserve(sum(pages_for(len(p) + r) for p, r in zip(prompts, room, strict=True)))

@@ -216,20 +216,52 @@ static void write_token(const Attention *a, int64_t t) {
     }
 }
 
-struct State { // running softmax of the queries of one block
-    float *sums;    // [queries, padded]
+struct State { // running softmax: weighted sums of values, largest score, sum of weights
+    float *sums; // [queries, padded]
     float *maximum, *total;
+    State of(int64_t i, int64_t padded) const { return State{sums + i * padded, maximum + i, total + i}; }
 };
 struct Query {
     const float *x;
     int64_t first, last; // positions it may see: first <= position < last
 };
 
-template <int Q, int P> static inline void score(const Query *q, const float *const *keys, int64_t size, float *out) {
+// Turns one query's scores at start ... start + count - 1 into weights relative to its largest score so far.
+static inline void soften(const Attention *a, const Query &q, int64_t count, int64_t start, float *x, State state) {
+    if (a->softcap > 0)
+        for (int64_t k = 0; k < count; k += W) store(x + k, a->softcap * hyperbolic_tangent(load(x + k) / a->softcap));
+    for (int64_t t = 0; t < std::min(q.first - start, count); t++) x[t] = MASKED;
+    for (int64_t t = std::max(q.last - start, (int64_t)0); t < count; t++) x[t] = MASKED;
+    lane top = load(x);
+    for (int64_t k = W; k < count; k += W) top = load(x + k) > top ? load(x + k) : top;
+    const float before = *state.maximum, now = std::max(before, largest(top));
+    if (now <= MASKED) { // nothing in sight yet
+        std::memset(x, 0, count * sizeof(float));
+        return;
+    }
+    lane mass = {};
+    for (int64_t k = 0; k < count; k += W) {
+        const lane e = exponential(load(x + k) - now);
+        store(x + k, e);
+        mass += e;
+    }
+    if (now > before) {
+        const float shrink = std::exp(before - now);
+        *state.total *= shrink;
+        for (int64_t d = 0; d < a->padded; d += W) store(state.sums + d, load(state.sums + d) * shrink);
+    }
+    *state.maximum = now;
+    *state.total += sum(mass);
+}
+
+// Scores of Q queries over P pages; meanwhile asks for the keys of the next pages.
+template <int Q, int P>
+static inline void score(const Query *q, const float *const *keys, const float *const *next, int64_t size, float *out) {
     lane found[Q][P] = {};
     for (int64_t d = 0; d < size; d++)
         for (int p = 0; p < P; p++) {
             const lane k = load(keys[p] + d * W);
+            __builtin_prefetch(next[p] + d * W);
             for (int i = 0; i < Q; i++) found[i][p] += q[i].x[d] * k;
         }
     for (int i = 0; i < Q; i++)
@@ -237,144 +269,131 @@ template <int Q, int P> static inline void score(const Query *q, const float *co
 }
 
 template <int Q, int C>
-static inline void add_values(const float *weights, const float *const *values, int64_t count, int64_t padded, float *sums) {
+static inline void add_values(const float *weights, const float *const *keys, const float *const *next, int64_t size,
+                              int64_t count, int64_t padded, float *sums) {
     for (int64_t d = 0; d < padded; d += C * W) {
         lane total[Q][C];
         for (int i = 0; i < Q; i++)
             for (int c = 0; c < C; c++) total[i][c] = load(sums + i * padded + d + c * W);
-        for (int64_t p = 0; p * W < count; p++)
-            for (int64_t t = 0; t < std::min(W, count - p * W); t++) {
-                const float *v = values[p] + t * padded + d;
+        for (int64_t p = 0; p * W < count; p++) {
+            const float *values = keys[p] + W * size + d, *coming = next[p] + W * size + d;
+            const int64_t end = std::min(W, count - p * W);
+            for (int64_t t = 0; t < end; t++)
                 for (int c = 0; c < C; c++) {
-                    const lane x = load(v + c * W);
+                    const lane x = load(values + t * padded + c * W);
+                    __builtin_prefetch(coming + t * padded + c * W);
                     for (int i = 0; i < Q; i++) total[i][c] += weights[i * TILE * W + p * W + t] * x;
                 }
-            }
+        }
         for (int i = 0; i < Q; i++)
             for (int c = 0; c < C; c++) store(sums + i * padded + d + c * W, total[i][c]);
     }
 }
 
-template <int Q> static inline void add_any(const float *w, const float *const *v, int64_t count, int64_t padded, float *s) {
-    if (padded % (4 * W) == 0 && Q < 4)
-        add_values<Q, 4>(w, v, count, padded, s);
-    else if (padded % (2 * W) == 0)
-        add_values<Q, 2>(w, v, count, padded, s);
-    else
-        add_values<Q, 1>(w, v, count, padded, s);
-}
-
+// P pages from the position `start` on, for Q queries: scores, running softmax, values.
 template <int Q, int P>
-static void tile(const Attention *a, const Query *q, const float *const *keys, const float *const *values, int64_t pages,
+static void tile(const Attention *a, const Query *q, const float *const *keys, const float *const *next, int64_t pages,
                  int64_t start, State state) {
-    float scores[Q * TILE * W];
-    int64_t p = 0;
-    for (; p + P <= pages; p += P) score<Q, P>(q, keys + p, a->size, scores + p * W);
-    for (; p < pages; p++) score<Q, 1>(q, keys + p, a->size, scores + p * W);
+    float x[Q * TILE * W];
+    int64_t p = 0, written = 0;
+    for (; p + P <= pages; p += P) score<Q, P>(q, keys + p, next + p, a->size, x + p * W);
+    for (; p < pages; p++) score<Q, 1>(q, keys + p, next + p, a->size, x + p * W);
     for (int i = 0; i < Q; i++) {
-        float *x = scores + i * TILE * W;
-        if (a->softcap > 0)
-            for (int64_t k = 0; k < pages * W; k += W) store(x + k, a->softcap * hyperbolic_tangent(load(x + k) / a->softcap));
-        for (int64_t t = 0; t < std::min(q[i].first - start, pages * W); t++) x[t] = MASKED;
-        for (int64_t t = std::max(q[i].last - start, (int64_t)0); t < pages * W; t++) x[t] = MASKED;
-        lane top = load(x);
-        for (int64_t k = W; k < pages * W; k += W) top = load(x + k) > top ? load(x + k) : top;
-        const float before = state.maximum[i], now = std::max(before, largest(top));
-        if (now <= MASKED) { // nothing in sight yet
-            std::memset(x, 0, pages * W * sizeof(float));
-            continue;
-        }
-        lane mass = {};
-        for (int64_t k = 0; k < pages * W; k += W) {
-            const lane e = exponential(load(x + k) - now);
-            store(x + k, e);
-            mass += e;
-        }
-        if (now > before) {
-            const float shrink = std::exp(before - now);
-            state.total[i] *= shrink;
-            for (int64_t d = 0; d < a->padded; d++) state.sums[i * a->padded + d] *= shrink;
-        }
-        state.maximum[i] = now;
-        state.total[i] += sum(mass);
+        soften(a, q[i], pages * W, start, x + i * TILE * W, state.of(i, a->padded));
+        // What lies behind the last token in sight was never written: 0 times garbage may be NaN.
+        written = std::max(written, std::min(q[i].last - start, pages * W));
     }
-    int64_t written = 0; // what lies behind the last token in sight was never written: 0 times garbage may be NaN
-    for (int i = 0; i < Q; i++) written = std::max(written, std::min(q[i].last - start, pages * W));
-    add_any<Q>(scores, values, written, a->padded, state.sums);
+    if (a->padded % (4 * W) == 0 && Q <= 4)
+        add_values<Q, Q <= 4 ? 4 : 1>(x, keys, next, a->size, written, a->padded, state.sums);
+    else if (a->padded % (2 * W) == 0)
+        add_values<Q, 2>(x, keys, next, a->size, written, a->padded, state.sums);
+    else
+        add_values<Q, 1>(x, keys, next, a->size, written, a->padded, state.sums);
 }
 
-static void prefetch(const float *p, int64_t floats) {
-    for (int64_t i = 0; i < floats; i += W) __builtin_prefetch(p + i);
-}
+struct Heads { // a block's queries of the key heads first to last - 1, `queries` each
+    const Query *query;
+    int64_t first, last, queries;
+};
 
-// All queries over the pages [from, to) of one row's table.
-static void attend(const Attention *a, const Query *q, int64_t count, const int64_t *table, int64_t from, int64_t to,
-                   int64_t head, State state) {
-    const int64_t head_floats = W * (a->size + a->padded);
-    const float *base = a->pages + head * head_floats;
-    const int64_t stride = a->kv_heads * head_floats;
-    int64_t first = q[0].first;
-    for (int64_t i = 1; i < count; i++) first = std::min(first, q[i].first);
+// The queries [offset, offset + count) of every head over the pages [from, to) of one row's table.
+static void attend(const Attention *a, Heads heads, int64_t offset, int64_t count, const int64_t *table, int64_t from,
+                   int64_t to, State all) {
+    const int64_t head_floats = W * (a->size + a->padded), stride = a->kv_heads * head_floats;
+    int64_t first = heads.query[offset].first;
+    for (int64_t i = 1; i < count; i++) first = std::min(first, heads.query[offset + i].first);
     for (int64_t page = std::max(from, first / W); page < to; page += TILE) {
         const int64_t pages = std::min(TILE, to - page);
-        const float *keys[TILE], *values[TILE];
-        for (int64_t p = 0; p < pages; p++) {
-            keys[p] = base + table[page + p] * stride;
-            values[p] = keys[p] + W * a->size;
+        for (int64_t head = heads.first; head < heads.last; head++) {
+            const float *keys[TILE], *next[TILE];
+            const bool ends = head + 1 == heads.last;
+            for (int64_t p = 0; p < pages; p++) {
+                keys[p] = a->pages + table[page + p] * stride + head * head_floats;
+                const int64_t later = std::min(page + TILE + p, to - 1);
+                next[p] = ends ? a->pages + table[later] * stride + heads.first * head_floats : keys[p] + head_floats;
+            }
+            const int64_t base = (head - heads.first) * heads.queries + offset;
+            int64_t i = 0;
+            for (; i + 8 <= count; i += 8)
+                tile<8, 1>(a, heads.query + base + i, keys, next, pages, page * W, all.of(base + i, a->padded));
+            for (; i + 4 <= count; i += 4)
+                tile<4, 2>(a, heads.query + base + i, keys, next, pages, page * W, all.of(base + i, a->padded));
+            for (; i + 2 <= count; i += 2)
+                tile<2, 4>(a, heads.query + base + i, keys, next, pages, page * W, all.of(base + i, a->padded));
+            for (; i < count; i++)
+                tile<1, 4>(a, heads.query + base + i, keys, next, pages, page * W, all.of(base + i, a->padded));
         }
-        for (int64_t p = page + TILE; p < std::min(page + 2 * TILE, to); p++) prefetch(base + table[p] * stride, head_floats);
-        int64_t i = 0;
-        for (; i + 8 <= count; i += 8)
-            tile<8, 1>(a, q + i, keys, values, pages, page * W,
-                       State{state.sums + i * a->padded, state.maximum + i, state.total + i});
-        for (; i + 4 <= count; i += 4)
-            tile<4, 2>(a, q + i, keys, values, pages, page * W,
-                       State{state.sums + i * a->padded, state.maximum + i, state.total + i});
-        for (; i + 2 <= count; i += 2)
-            tile<2, 4>(a, q + i, keys, values, pages, page * W,
-                       State{state.sums + i * a->padded, state.maximum + i, state.total + i});
-        for (; i < count; i++)
-            tile<1, 4>(a, q + i, keys, values, pages, page * W,
-                       State{state.sums + i * a->padded, state.maximum + i, state.total + i});
     }
 }
 
-static void block(const Attention *a, int64_t number, int64_t head, std::vector<float> &scratch) {
+struct Scratch {
+    std::vector<float> floats;
+    std::vector<Query> queries;
+};
+
+static void block(const Attention *a, int64_t number, int64_t first_head, int64_t last_head, Scratch &scratch) {
     const Tokens *k = a->tokens;
     const int64_t *members = k->order + k->block_start[number];
     const int64_t count = k->block_start[number + 1] - k->block_start[number], shared = k->block_shared[number];
-    const int64_t group = a->heads / a->kv_heads, queries = count * group, width = (a->heads + 2 * a->kv_heads) * a->size;
-    scratch.assign(queries * (a->padded + 2), 0.0f);
-    State state{scratch.data(), scratch.data() + queries * a->padded, scratch.data() + queries * (a->padded + 1)};
-    Query q[QUERIES * 64];
-    for (int64_t i = 0; i < queries; i++) {
-        const int64_t token = members[i / group], position = k->position[token];
-        q[i].x = a->qkv + token * width + (head * group + i % group) * a->size;
-        q[i].last = position + 1;
-        q[i].first = a->window ? std::max((int64_t)0, position + 1 - a->window) : 0;
-        state.maximum[i] = MASKED;
+    const int64_t group = a->heads / a->kv_heads, queries = count * group, total = queries * (last_head - first_head);
+    const int64_t width = (a->heads + 2 * a->kv_heads) * a->size;
+    scratch.floats.assign(total * (a->padded + 2), 0.0f);
+    scratch.queries.resize(total);
+    float *floats = scratch.floats.data();
+    State state{floats, floats + total * a->padded, floats + total * (a->padded + 1)};
+    for (int64_t n = 0; n < total; n++) {
+        const int64_t head = first_head + n / queries, i = n % queries, token = members[i / group];
+        const int64_t position = k->position[token];
+        const float *x = a->qkv + token * width + (head * group + i % group) * a->size;
+        scratch.queries[n] = {x, a->window ? std::max((int64_t)0, position + 1 - a->window) : 0, position + 1};
+        state.maximum[n] = MASKED;
     }
-    if (shared) attend(a, q, queries, k->table + k->row[members[0]] * k->table_width, 0, shared, head, state);
+    const Heads heads{scratch.queries.data(), first_head, last_head, queries};
+    if (shared) attend(a, heads, 0, queries, k->table + k->row[members[0]] * k->table_width, 0, shared, state);
     for (int64_t m = 0; m < count; m++) {
-        const int64_t token = members[m], i = m * group;
-        attend(a, q + i, group, k->table + k->row[token] * k->table_width, shared, k->position[token] / W + 1, head,
-               State{state.sums + i * a->padded, state.maximum + i, state.total + i});
+        const int64_t *table = k->table + k->row[members[m]] * k->table_width;
+        attend(a, heads, m * group, group, table, shared, k->position[members[m]] / W + 1, state);
     }
-    for (int64_t i = 0; i < queries; i++) {
+    for (int64_t n = 0; n < total; n++) {
+        const int64_t head = first_head + n / queries, i = n % queries;
         float *out = a->out + (members[i / group] * a->heads + head * group + i % group) * a->size;
-        for (int64_t d = 0; d < a->size; d++) out[d] = state.sums[i * a->padded + d] / state.total[i];
+        for (int64_t d = 0; d < a->size; d++) out[d] = state.sums[n * a->padded + d] / state.total[n];
     }
 }
 
 extern "C" void attention(const Attention *a) {
     const Tokens *k = a->tokens;
-    const int64_t tasks = k->num_blocks * a->kv_heads;
+    // With many blocks a task is a whole block, so that a page is read from end to end; else one head of a block.
+    const int64_t heads = k->num_blocks >= 4 * k->threads ? a->kv_heads : 1, tasks = k->num_blocks * a->kv_heads / heads;
 #pragma omp parallel num_threads(k->threads) if (tasks > 1 && k->threads > 1 && k->count * a->heads > 7)
     {
-        std::vector<float> scratch;
+        Scratch scratch;
 #pragma omp for
         for (int64_t t = 0; t < k->count; t++) write_token(a, t);
 #pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < tasks; task++) block(a, task / a->kv_heads, task % a->kv_heads, scratch);
+        for (int64_t task = 0; task < tasks; task++) {
+            const int64_t first = task * heads % a->kv_heads;
+            block(a, task * heads / a->kv_heads, first, first + heads, scratch);
+        }
     }
 }

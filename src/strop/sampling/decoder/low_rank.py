@@ -83,7 +83,8 @@ class Adapters:
             return None
         order = np.argsort(entries, kind="stable")
         order = order[[bool(self._pieces[entry]) for entry in entries[order]]]
-        starts, chosen = [], []
+        starts: list[int] = []
+        chosen: list[int] = []
         for i, entry in enumerate(entries[order]):
             if not starts or chosen[-1] != entry or i - starts[-1] == QUERIES:
                 starts.append(i)

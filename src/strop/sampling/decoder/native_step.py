@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from ctypes import addressof
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,16 +25,16 @@ _KEPT = 512
 class _Layer:
     """One layer bound to the buffers: pointers to structs, and what the matrix products read and write."""
 
-    norm: Any
+    norm: int
     qkv: Linear
-    attention: Any
+    attention: native.Attention
     out: Linear
-    after_attention: Any | None
-    norm_mlp: Any
+    after_attention: native.Norm | None
+    norm_mlp: int
     gate_up: Linear
-    gate: Any
+    gate: native.Gate
     down: Linear
-    after_mlp: Any | None
+    after_mlp: native.Norm | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class _Buffers:
 class _Bound:
     buffers: _Buffers
     layers: tuple[_Layer, ...]
-    final_norm: Any
+    final_norm: int
     keep: list[Any]
     """The structs and tensors that the pointers point at."""
 
@@ -92,35 +93,37 @@ class NativeStep:
         return bound.buffers.normed
 
     def _layers(self, bound: _Bound) -> None:
-        b, kernels = bound.buffers, self._kernels
-        normalise, attention, gate, tasks = kernels.normalise, kernels.attention, kernels.gate, self._tasks
+        b, kernels, tasks = bound.buffers, self._kernels, self._tasks
         for number, layer in enumerate(bound.layers):
-            normalise(layer.norm)
-            _product(layer.qkv, b.normed, b.qkv)
+            kernels.normalise(layer.norm)
+            qkv = layer.qkv(b.normed, b.qkv)
             if tasks is not None:
-                self._add(number, "qkv", b.normed, b.qkv)
-            attention(layer.attention)
+                self._add(number, "qkv", b.normed, qkv)
+            layer.attention.qkv = qkv.data_ptr()
+            kernels.attention(addressof(layer.attention))
             self._residual(number, "out", layer.out, b.attended, b, layer.after_attention)
-            normalise(layer.norm_mlp)
-            _product(layer.gate_up, b.normed, b.gate_up)
+            kernels.normalise(layer.norm_mlp)
+            gate_up = layer.gate_up(b.normed, b.gate_up)
             if tasks is not None:
-                self._add(number, "gate_up", b.normed, b.gate_up)
-            gate(layer.gate)
+                self._add(number, "gate_up", b.normed, gate_up)
+            layer.gate.x = gate_up.data_ptr()
+            kernels.gate(addressof(layer.gate))
             self._residual(number, "down", layer.down, b.gated, b, layer.after_mlp)
 
-    def _residual(self, number: int, point: str, linear: Linear, x: Tensor, b: _Buffers, norm: Any | None) -> None:
+    def _residual(
+        self, number: int, point: str, linear: Linear, x: Tensor, b: _Buffers, norm: native.Norm | None
+    ) -> None:
         """Add ``linear(x)``, normalised where the family does that, to the stream."""
         if norm is None:
-            b.x.addmm_(x, linear.transposed)
-            if linear.bias is not None:
-                b.x.add_(linear.bias)
+            b.x.add_(linear(x, b.branch))
             if self._tasks is not None:
                 self._add(number, point, x, b.x)
             return
-        _product(linear, x, b.branch)
+        branch = linear(x, b.branch)
         if self._tasks is not None:
-            self._add(number, point, x, b.branch)
-        self._kernels.normalise(norm)
+            self._add(number, point, x, branch)
+        norm.x = branch.data_ptr()
+        self._kernels.normalise(addressof(norm))
 
     # ------------------------------------------------------------------------------------------------------ bindings
 
@@ -154,11 +157,12 @@ class NativeStep:
         return _Buffers(*(torch.empty(count, size) for size in sizes))
 
     def _make(self, count: int) -> _Bound:
-        buffers, keep = self._buffers.first(count), []
+        buffers = self._buffers.first(count)
+        keep: list[Any] = []
         layers = tuple(
             self._layer(weights, number, count, buffers, keep) for number, weights in enumerate(self._weights.layers)
         )
-        final = self._norm(self._weights.final_norm, buffers.x, buffers.normed, keep)
+        final = addressof(self._norm(self._weights.final_norm, buffers.x, buffers.normed, keep))
         return _Bound(buffers, layers, final, keep)
 
     def _layer(self, w: LayerWeights, number: int, count: int, b: _Buffers, keep: list[Any]) -> _Layer:
@@ -171,23 +175,25 @@ class NativeStep:
             threads=torch.get_num_threads(),
         )
         after = {
-            name: self._norm(w.norms[name], b.branch, b.x, keep, add=True) if name in w.norms else None
+            name: self._norm(w.norms[name], b.branch, b.x, keep, add=1) if name in w.norms else None
             for name in ("after_attention", "after_mlp")
         }
         return _Layer(
-            norm=self._norm(w.norms["attention"], b.x, b.normed, keep),
+            norm=addressof(self._norm(w.norms["attention"], b.x, b.normed, keep)),
             qkv=w.qkv,
             attention=self._attention(w, number, b, keep),
             out=w.out,
             after_attention=after["after_attention"],
-            norm_mlp=self._norm(w.norms["mlp"], b.x, b.normed, keep),
+            norm_mlp=addressof(self._norm(w.norms["mlp"], b.x, b.normed, keep)),
             gate_up=w.gate_up,
-            gate=_pointer(gate, keep),
+            gate=gate,
             down=w.down,
             after_mlp=after["after_mlp"],
         )
 
-    def _norm(self, norm: tuple[Tensor, float], x: Tensor, out: Tensor, keep: list[Any], *, add: bool = False) -> Any:
+    def _norm(
+        self, norm: tuple[Tensor, float], x: Tensor, out: Tensor, keep: list[Any], *, add: int = 0
+    ) -> native.Norm:
         weight, eps = norm
         keep.append(weight)
         struct = native.Norm(
@@ -197,16 +203,17 @@ class NativeStep:
             x=address(x),
             weight=address(weight),
             out=address(out),
-            add=int(add),
+            add=add,
             threads=torch.get_num_threads(),
         )
-        return _pointer(struct, keep)
+        keep.append(struct)
+        return struct
 
-    def _attention(self, w: LayerWeights, number: int, b: _Buffers, keep: list[Any]) -> Any:
+    def _attention(self, w: LayerWeights, number: int, b: _Buffers, keep: list[Any]) -> native.Attention:
         shape, layer = self._weights.shape, w.layer
         cosines, sines = self._rotary.tables[layer.rotary_kind]
         keep += [cosines, sines, w.query_norm, w.key_norm]
-        struct = native.Attention(
+        return native.Attention(
             tokens=ctypes.addressof(self._tokens),
             pages=address(self._pages.arena[number]),
             heads=shape.heads,
@@ -224,7 +231,6 @@ class NativeStep:
             cosines=address(cosines),
             sines=address(sines),
         )
-        return _pointer(struct, keep)
 
     # ---------------------------------------------------------------------------------------- what a forward brings
 
@@ -260,13 +266,6 @@ class NativeStep:
             self._kernels.low_rank(ctypes.addressof(struct))
 
 
-def _product(linear: Linear, x: Tensor, out: Tensor) -> None:
-    if linear.bias is None:
-        torch.mm(x, linear.transposed, out=out)
-    else:
-        torch.addmm(linear.bias, x, linear.transposed, out=out)
-
-
 def _low_rank(pieces: list[list[Any]], tasks: Tasks) -> tuple[native.LowRank, list[Any]]:
     flat = [piece for found in pieces for piece in found]
     ends = np.cumsum([len(found) for found in pieces])
@@ -290,11 +289,6 @@ def _plain_embedding(embed: Any) -> Tensor | None:
     """Its matrix, if it only looks rows up."""
     weight: Tensor = embed.weight.detach()
     return weight if type(embed) is torch.nn.Embedding and weight.dtype == torch.float32 else None
-
-
-def _pointer(struct: ctypes.Structure, keep: list[Any]) -> int:
-    keep.append(struct)
-    return ctypes.addressof(struct)
 
 
 def _data(values: Ints) -> int:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from strop.sampling.decoder.native import PAGE, QUERIES
 
@@ -197,7 +196,7 @@ class Pages:
             self.table = table
             self.generation += 1
 
-    # ------------------------------------------------------------------------------------------------ plans of a forward
+    # ---------------------------------------------------------------------------------------------- plans of a forward
 
     def one_each(self, slots: Sequence[int]) -> Plan:
         """The next token of each row; rows with a common prefix are put into blocks."""
@@ -221,7 +220,9 @@ class Pages:
     @staticmethod
     def stretches(stretches: Sequence[tuple[int, int, int]]) -> Plan:
         """The tokens of (slot, first position, end) each, in this order."""
-        rows, positions, starts, shared = [], [], [], []
+        rows: list[int] = []
+        positions: list[int] = []
+        starts, shared = [], []
         for slot, first, end in stretches:
             for start in range(first, end, QUERIES):
                 starts.append(len(rows) + start - first)

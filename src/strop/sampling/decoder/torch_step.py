@@ -95,7 +95,7 @@ class TorchStep:
     ) -> Tensor:
         shape = self._weights.shape
         count, size = len(qkv), shape.head_size
-        query, key, value = qkv.view(count, -1, size).split([shape.heads, shape.kv_heads, shape.kv_heads], dim=1)
+        query, key, value = torch.split(qkv.view(count, -1, size), [shape.heads, shape.kv_heads, shape.kv_heads], dim=1)
         query = _rms(query, *w.query_norm) if w.query_norm else query
         key = _rms(key, *w.key_norm) if w.key_norm else key
         cosines, sines = (table[positions, None] for table in self._rotary.tables[w.layer.rotary_kind])
@@ -116,7 +116,7 @@ class TorchStep:
     def _parts(self, pages: Tensor) -> tuple[Tensor, Tensor]:
         """Views of keys [..., heads, size, 16] and values [..., heads, 16, padded size]."""
         size = self._weights.shape.head_size
-        keys, values = pages.split([PAGE * size, PAGE * self._pages.padded], dim=-1)
+        keys, values = torch.split(pages, [PAGE * size, PAGE * self._pages.padded], dim=-1)
         return keys.unflatten(-1, (size, PAGE)), values.unflatten(-1, (PAGE, self._pages.padded))
 
     def _attend(self, w: LayerWeights, number: int, query: Tensor, piece: _Piece) -> Tensor:
@@ -147,7 +147,7 @@ class TorchStep:
 
     def _pieces(self, plan: Plan, device: torch.device) -> Iterator[_Piece]:
         """The forward's tokens by row, rows of about as many tokens together."""
-        slots, first, counts = np.unique(plan.rows, return_index=True, return_counts=True)
+        slots, counts = np.unique(plan.rows, return_counts=True)
         order = np.argsort(plan.rows, kind="stable")
         starts = np.cumsum(counts) - counts
         classes = np.ceil(np.log2(counts)).astype(int)
