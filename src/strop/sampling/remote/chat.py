@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from strop.sampling.remote.completions import only_choice
-from strop.sampling.remote.transport import Fault
+from strop.sampling.remote.transport import Fault, part
 from strop.types import Json, Message, ToolCall
 
 PATH = "/chat/completions"
@@ -63,31 +63,33 @@ def wire_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
 def answer_of(answer: Any) -> ChatAnswer:
     """The turn that the server answered. Raises: Fault for what is cut off or no turn at all."""
     choice = only_choice(answer)
-    message = choice.get("message")
-    if not isinstance(message, dict):
+    message = part(choice, "message", dict)
+    if message is None:
         raise Fault("garbled", f"the answer has no message: {str(choice)[:120]}", is_transient=True)
-    reason = choice.get("finish_reason")
+    reason = part(choice, "finish_reason", str)
     if reason is None:
         raise Fault("truncated", "the answer has no finish_reason: it was cut off", is_transient=True)
     if reason not in _ENDS:
         raise Fault("wrong answer", f"the answer ended with finish_reason {reason!r}")
-    content, reasoning = message.get("content") or "", message.get("reasoning_content") or message.get("reasoning")
-    if not isinstance(content, str):
-        raise Fault("wrong answer", f"the content is no text: {str(content)[:80]}")
-    calls, violations = _calls(message.get("tool_calls") or [])
+    calls, violations = _calls(part(message, "tool_calls", list) or [])
     return ChatAnswer(
-        message=Message(role="assistant", content=content, tool_calls=calls, reasoning=str(reasoning or "")),
+        message=Message(
+            role="assistant",
+            content=part(message, "content", str) or "",
+            tool_calls=calls,
+            reasoning=part(message, "reasoning_content", str) or part(message, "reasoning", str) or "",
+        ),
         finish_reason=_ENDS[reason],
         violations=violations,
         model=str(answer.get("model") or ""),
-        num_tokens=(answer.get("usage") or {}).get("completion_tokens"),
+        num_tokens=part(part(answer, "usage", dict) or {}, "completion_tokens", int),
     )
 
 
 def _calls(found: Sequence[Any]) -> tuple[tuple[ToolCall, ...], tuple[str, ...]]:
     calls, violations = [], []
     for call in found:
-        function: Json = (call.get("function") if isinstance(call, dict) else None) or {}
+        function: Json = (part(call, "function", dict) if isinstance(call, dict) else None) or {}
         name, text = function.get("name"), function.get("arguments")
         try:
             arguments = json.loads(text) if isinstance(text, str) else text

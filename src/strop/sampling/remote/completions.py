@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import httpx
 
-from strop.sampling.remote.transport import Fault, parse_json, read_json
+from strop.sampling.remote.transport import Fault, parse_json, part, read_json
 from strop.sampling.stopping import Decode, find_stop
 from strop.types import Completion, SamplingParams
 
@@ -119,7 +119,7 @@ def stream_reader(deadline_s: float | None) -> Callable[[httpx.Response], Awaita
             choice = {"token_ids": [], "text": "", "logprobs": {"token_logprobs": []}} | choice
             return whole | {"choices": [choice | {"finish_reason": "deadline"}]}
         if not is_done or choice.get("finish_reason") is None:
-            num = len(choice.get("token_ids") or ())
+            num = len(choice["token_ids"]) if "token_ids" in choice else 0
             message = f"the stream ended after {num} tokens, before the completion did"
             raise Fault("truncated", message, is_transient=True)
         return whole | {"choices": [choice]}
@@ -140,28 +140,28 @@ async def _read_events(response: httpx.Response, whole: dict[str, Any], choice: 
             raise Fault("garbled", f"an event of the stream is no object: {data[:80]!r}", is_transient=True)
         if "error" in event:
             raise Fault("server error", f"the stream brought an error: {str(event['error'])[:300]}", is_transient=True)
-        choices = event.pop("choices", None) or []
-        whole |= {key: value for key, value in event.items() if value is not None}
-        if len(choices) > 1 or any(piece.get("index", 0) != 0 for piece in choices):
+        choices = part(event, "choices", list) or []
+        whole |= {key: value for key, value in event.items() if value is not None and key != "choices"}
+        if len(choices) > 1 or any(not isinstance(piece, dict) or piece.get("index", 0) != 0 for piece in choices):
             raise Fault("wrong answer", "the stream brought several completions, one was asked for")
         for piece in choices:
             _append(choice, piece)
     return is_done
 
 
-def _append(choice: dict[str, Any], piece: Mapping[str, Any]) -> None:
-    """Lists and texts grow, everything else is replaced."""
-    for key, value in piece.items():
-        if value is None:
-            continue
-        if key == "logprobs":
-            _append(choice.setdefault("logprobs", {}), value)
-        elif isinstance(value, list) and key != "prompt_token_ids":
-            choice.setdefault(key, []).extend(value)
-        elif key == "text":
-            choice["text"] = choice.get("text", "") + value
-        else:
-            choice[key] = value
+def _append(choice: dict[str, Any], piece: dict[str, Any]) -> None:
+    """Texts and lists of tokens grow, what is said once is kept."""
+    choice["text"] = choice.get("text", "") + (part(piece, "text", str) or "")
+    choice["finish_reason"] = part(piece, "finish_reason", str) or choice.get("finish_reason")
+    for key in ("token_ids", "prompt_token_ids"):
+        found = part(piece, key, list)
+        if found is not None:
+            choice[key] = choice.get(key, []) + found
+    logprobs = part(piece, "logprobs", dict)
+    if logprobs is not None:
+        grown = choice.setdefault("logprobs", {})
+        for key in ("tokens", "token_logprobs"):
+            grown[key] = grown.get(key, []) + (part(logprobs, key, list) or [])
 
 
 def only_choice(answer: Any) -> Mapping[str, Any]:
@@ -189,16 +189,17 @@ def completion_of(answer: Any, asked: Asked, decode: Decode | None) -> Completio
     if len(token_ids) > asked.params.max_new_tokens or (not token_ids and reason != "deadline"):
         message = f"{len(token_ids)} tokens came, between 1 and {asked.params.max_new_tokens} were asked for"
         raise Fault("wrong answer", message)
-    number = (answer.get("usage") or {}).get("completion_tokens", len(token_ids))
+    number = (part(answer, "usage", dict) or {}).get("completion_tokens", len(token_ids))
     if number != len(token_ids) and reason != "deadline":
         raise Fault("wrong answer", f"the server counts {number} tokens and sent {len(token_ids)}")
-    if not isinstance(choice.get("text"), str):
+    text = part(choice, "text", str)
+    if text is None:
         raise Fault("garbled", "the answer has no text", is_transient=True)
     _check_end(token_ids, reason, asked, decode)
     return Completion(
         token_ids=token_ids,
         sampler_logprobs=logprobs,
-        text=choice["text"] if decode is None else _text(token_ids, reason, asked, decode),
+        text=text if decode is None else _text(token_ids, reason, asked, decode),
         finish_reason=reason,
         full_logprobs=logprobs if asked.params.full_logprobs else None,
     )
@@ -227,20 +228,20 @@ def _check_identity(answer: Mapping[str, Any], asked: Asked) -> None:
 
 
 def _check_prompt(answer: Mapping[str, Any], choice: Mapping[str, Any], asked: Asked) -> None:
-    found = choice.get("prompt_token_ids")
+    found = part(choice, "prompt_token_ids", list)
     if found is not None:
         if tuple(found) != asked.prompt:
             message = f"the server completed another prompt: {len(found)} tokens for {len(asked.prompt)}"
             raise Fault("wrong prompt", message, is_server_wide=True, do="keep the server from adding special tokens")
         return
-    number = (answer.get("usage") or {}).get("prompt_tokens")
+    number = (part(answer, "usage", dict) or {}).get("prompt_tokens")
     if number is not None and number != len(asked.prompt):
         message = f"the server completed {number} prompt tokens, {len(asked.prompt)} were sent"
         raise Fault("wrong prompt", message, is_server_wide=True, do="keep the server from adding special tokens")
 
 
 def _finish_reason(choice: Mapping[str, Any]) -> FinishReason:
-    reason = choice.get("finish_reason")
+    reason = part(choice, "finish_reason", str)
     if reason is None:
         raise Fault("truncated", "the answer has no finish_reason: it was cut off", is_transient=True)
     if reason in _ABORTED:
@@ -251,9 +252,9 @@ def _finish_reason(choice: Mapping[str, Any]) -> FinishReason:
 
 
 def _token_ids(choice: Mapping[str, Any], asked: Asked) -> tuple[int, ...]:
-    found = choice.get("token_ids")
+    found = part(choice, "token_ids", list)
     if found is None:
-        found = _ids_in_names((choice.get("logprobs") or {}).get("tokens") or ())
+        found = _ids_in_names(part(part(choice, "logprobs", dict) or {}, "tokens", list) or [])
     if found is None:
         raise Fault(
             "no token ids",
@@ -279,7 +280,7 @@ def _ids_in_names(tokens: Collection[object]) -> list[int] | None:
 
 
 def _logprobs(choice: Mapping[str, Any], num_tokens: int) -> tuple[float, ...]:
-    found = (choice.get("logprobs") or {}).get("token_logprobs")
+    found = part(part(choice, "logprobs", dict) or {}, "token_logprobs", list)
     if found is None:
         raise Fault(
             "no logprobs",

@@ -17,7 +17,16 @@ from strop.sampling.params import check_params
 from strop.sampling.remote import chat, completions
 from strop.sampling.remote.chat import ChatAnswer
 from strop.sampling.remote.completions import Asked, Dialect
-from strop.sampling.remote.transport import Fault, Patience, Question, Traffic, Transport, read_anything, read_json
+from strop.sampling.remote.transport import (
+    Fault,
+    Patience,
+    Question,
+    Traffic,
+    Transport,
+    part,
+    read_anything,
+    read_json,
+)
 from strop.types import Completion, Json, Message, SamplingParams
 
 if TYPE_CHECKING:
@@ -394,8 +403,12 @@ class RemoteSampler:
 
         async def read(response: httpx.Response) -> Mapping[str, float]:
             choice = completions.only_choice(await read_json(response))
-            found = ((choice.get("logprobs") or {}).get("top_logprobs") or [None])[0]
-            if not isinstance(found, dict) or not found:
+            found = (part(part(choice, "logprobs", dict) or {}, "top_logprobs", list) or [None])[0]
+            if (
+                not isinstance(found, dict)
+                or not found
+                or not all(type(value) in (int, float) for value in found.values())
+            ):
                 raise Fault("no logprobs", "the server answers without the likeliest tokens", is_server_wide=True)
             return {str(token): float(value) for token, value in found.items()}
 

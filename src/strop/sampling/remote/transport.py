@@ -9,7 +9,7 @@ import random
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 T = TypeVar("T")
+K = TypeVar("K", str, int, list[Any], dict[str, Any])
 
 _MAX_RESPONSE_BYTES = 256 * 2**20
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
@@ -132,6 +133,7 @@ class Transport:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = httpx.AsyncClient(
             headers=headers,
+            verify=base_url.startswith("https:"),  # reading the certificates takes 50 ms that plain HTTP does not need
             timeout=httpx.Timeout(patience.timeout_s, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=patience.max_concurrency),
         )
@@ -267,6 +269,14 @@ def parse_json(content: bytes | str) -> Any:
         text = content.decode(errors="replace") if isinstance(content, bytes) else content
         shown = text[:80] + (" ..." if len(text) > 80 else "")
         raise Fault("garbled", f"the answer is no JSON ({error}): {shown!r}", is_transient=True) from error
+
+
+def part(whole: Mapping[str, Any], name: str, kind: type[K]) -> K | None:
+    """What stands under ``name``, None if nothing does. Raises: Fault if it is of another kind."""
+    found = whole.get(name)
+    if found is None or isinstance(found, kind):
+        return found
+    raise Fault("garbled", f"{name} of the answer is {str(found)[:80]!r}, no {kind.__name__}", is_transient=True)
 
 
 def _refusal(response: httpx.Response, content: bytes) -> Fault:

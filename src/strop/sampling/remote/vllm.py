@@ -15,7 +15,7 @@ from strop.errors import MismatchError, RecipeError, RemoteError
 from strop.sampling.remote import completions
 from strop.sampling.remote.completions import only_choice
 from strop.sampling.remote.sampler import RemoteSampler
-from strop.sampling.remote.transport import Fault, Question, read_json
+from strop.sampling.remote.transport import Fault, Question, part, read_json
 from strop.types import SamplingParams
 
 _NAME = "strop-"
@@ -194,7 +194,8 @@ def _prompt_logprobs(found: Any, sequence: Sequence[int]) -> tuple[float, ...]:
         raise Fault("no logprobs", "the server answers without log-probabilities of the prompt", is_server_wide=True)
     values = []
     for token, entry in list(zip(sequence, found, strict=True))[1:]:
-        value = ((entry or {}).get(str(token)) or {}).get("logprob")
+        told = part(entry, str(token), dict) if isinstance(entry, dict) else None
+        value = (told or {}).get("logprob")
         if not isinstance(value, int | float) or not value <= 1e-3:
             raise Fault("wrong answer", f"the log-probability of the prompt's token {token} is {value!r}")
         values.append(float(value))
