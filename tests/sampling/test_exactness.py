@@ -14,6 +14,9 @@ from sampling_reference import Reference, differences, plain_loop
 from strop.batches import collate
 from strop.models import Policy
 from strop.sampling import Engine, Event, Request, TorchSampler
+from strop.sampling.decoding import Decoder
+from strop.sampling.generic import GenericDecoder
+from strop.sampling.torch_sampler import choose_decoder
 from strop.types import Completion, Sample, SamplingParams
 from tiny_models import make_model_folder
 
@@ -47,6 +50,13 @@ def request_of(index: int) -> Request:
 
 
 @pytest.fixture(scope="module")
+def decoders(policies: dict[str, Policy]) -> dict[tuple[str, str], Decoder]:
+    """For every family the one through its own forward, and the one that a sampler chooses."""
+    generic = {(family, "generic"): GenericDecoder(policy) for family, policy in policies.items()}
+    return {**generic, **{(family, "chosen"): choose_decoder(policy)[0] for family, policy in policies.items()}}
+
+
+@pytest.fixture(scope="module")
 def references(policies: dict[str, Policy]) -> dict[tuple[str, int], Reference]:
     return {
         (family, index): plain_loop(policy, request_of(index).prompt, request_of(index).params, 100 + index)
@@ -56,26 +66,33 @@ def references(policies: dict[str, Policy]) -> dict[tuple[str, int], Reference]:
 
 
 @pytest.mark.capability("RL-01")
+@pytest.mark.parametrize("kind", ["generic", "chosen"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_and_setting_equals_the_plain_loop(
     policies: dict[str, Policy],
+    decoders: dict[tuple[str, str], Decoder],
     references: dict[tuple[str, int], Reference],
     family: str,
+    kind: str,
     record_property: Callable[[str, object], None],
 ) -> None:
-    completions = Engine(policies[family]).run([request_of(index) for index in range(len(SETTINGS))])
+    engine = Engine(policies[family], decoder=decoders[family, kind])
+    completions = engine.run([request_of(index) for index in range(len(SETTINGS))])
     near = sum(differences(c, references[family, i]) for i, c in enumerate(completions))
     record_property("near_ties", near)
     assert near <= 1
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_a_request_does_not_depend_on_who_else_comes_stays_or_is_cancelled(
-    policies: dict[str, Policy], references: dict[tuple[str, int], Reference], data: st.DataObject
+    policies: dict[str, Policy],
+    decoders: dict[tuple[str, str], Decoder],
+    references: dict[tuple[str, int], Reference],
+    data: st.DataObject,
 ) -> None:
-    family = data.draw(st.sampled_from(FAMILIES))
-    engine = Engine(policies[family], max_rows=data.draw(st.integers(1, 6)))
+    family, kind = data.draw(st.sampled_from(FAMILIES)), data.draw(st.sampled_from(["generic", "chosen"]))
+    engine = Engine(policies[family], decoder=decoders[family, kind], max_rows=data.draw(st.integers(1, 6)))
     arrivals = data.draw(st.lists(st.integers(0, len(SETTINGS) - 1), min_size=1, max_size=8))
     pool_index: dict[int, int] = {}
     done: dict[int, Completion] = {}
@@ -131,9 +148,14 @@ def test_the_log_probabilities_are_the_trainers(policies: dict[str, Policy], fam
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["generic", "chosen"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_long_completions_in_a_crowd_equal_the_plain_loop_but_for_counted_near_ties(
-    policies: dict[str, Policy], family: str, record_property: Callable[[str, object], None]
+    policies: dict[str, Policy],
+    decoders: dict[tuple[str, str], Decoder],
+    family: str,
+    kind: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     rng = random.Random(family)
     requests = []
@@ -141,11 +163,14 @@ def test_long_completions_in_a_crowd_equal_the_plain_loop_but_for_counted_near_t
         fields = {**rng.choice(SETTINGS).__dict__, "max_new_tokens": rng.randrange(1, 80)}
         prompt = tuple(rng.randrange(7, 250) for _ in range(rng.randrange(1, 60)))
         requests.append(Request(prompt=prompt, params=SamplingParams(**fields), seed=seed))
-    completions = Engine(policies[family], max_rows=7).run(requests)
+    engine = Engine(policies[family], decoder=decoders[family, kind], max_rows=7)
+    completions = engine.run(requests)
     near = sum(
         differences(completion, plain_loop(policies[family], request.prompt, request.params, request.seed))
         for request, completion in zip(requests, completions, strict=True)
     )
     record_property("near_ties", near)
-    print(f"{family}: {near} of {len(requests)} completions leave the plain loop, each at a near tie")
+    print(
+        f"{family}, {engine.decoder.name}: {near} of {len(requests)} completions leave the plain loop, each at a near tie"
+    )
     assert near <= 5
