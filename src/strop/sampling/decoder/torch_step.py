@@ -117,7 +117,7 @@ class TorchStep:
         """Views of keys [..., heads, size, 16] and values [..., heads, 16, padded size]."""
         size = self._weights.shape.head_size
         keys, values = torch.split(pages, [PAGE * size, PAGE * self._pages.padded], dim=-1)
-        return keys.unflatten(-1, (size, PAGE)), values.unflatten(-1, (PAGE, self._pages.padded))
+        return keys.view(*keys.shape[:-1], size, PAGE), values.view(*values.shape[:-1], PAGE, self._pages.padded)
 
     def _attend(self, w: LayerWeights, number: int, query: Tensor, piece: _Piece) -> Tensor:
         """[R, T, heads, size] queries over their rows' pages."""
