@@ -52,6 +52,7 @@ def test_every_parameter_and_seed_is_said_so_that_no_default_of_the_server_count
     assert told.items() <= bodies[0].items()
 
 
+@pytest.mark.capability("RL-01")
 def test_a_cut_completion_is_never_a_whole_one(server: Any) -> None:
     found = server.sampler().sample([PROMPT], SamplingParams(max_new_tokens=2), seeds=[0])[0]
     assert (found.token_ids, found.finish_reason) == ((10, 11), "length")
@@ -293,6 +294,7 @@ def test_what_a_plain_server_would_ignore_is_refused(plain_server: Any, params: 
     "params",
     [
         SamplingParams(logit_bias={3: float("-inf")}),
+        SamplingParams(logit_bias={3: 100.5}),
         SamplingParams(min_p=0.1, top_p=0.9),
         SamplingParams(deadline_s=1.0),
         SamplingParams(temperature=0.7, full_logprobs=True),

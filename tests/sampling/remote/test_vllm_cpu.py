@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import transformers
 from strop.models import LoRA, Policy
 from strop.rollouts import roll_out
 from strop.sampling import TorchSampler
+from strop.sampling.draw import sampling_logprobs
 from strop.sampling.gap import calibrate
 from strop.sampling.remote import VllmSampler
 from strop.types import Completion, Message, SamplingParams, Task, Verdict
@@ -195,6 +197,48 @@ def test_streams_and_seeds_repeat(address: str, server: VllmSampler, policies: l
     for a, b in zip(one, other, strict=True):
         assert a.sampler_logprobs == pytest.approx(b.sampler_logprobs, abs=ATOL)
     streaming.close()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(max_new_tokens=24, top_p=0.8),
+        SamplingParams(max_new_tokens=24, top_k=5, temperature=0.7),
+        SamplingParams(max_new_tokens=24, min_p=0.1),
+        SamplingParams(max_new_tokens=24, repetition_penalty=1.3),
+        SamplingParams(max_new_tokens=24, logit_bias={30: 3.0, 31: -20.0}),
+        SamplingParams(max_new_tokens=24, top_k=20, top_p=0.9, repetition_penalty=1.2, temperature=1.4),
+    ],
+)
+def test_every_parameter_means_what_it_means_here(
+    server: VllmSampler, policies: list[Policy], params: SamplingParams
+) -> None:
+    prompts = [policies[0].template.prompt_ids(task.prompt) for task in make_tasks()]
+    farthest = 0.0
+    for prompt, found in zip(prompts, server.sample(prompts, params, seeds=range(len(prompts))), strict=True):
+        ids = [*prompt, *found.token_ids]
+        with torch.no_grad():
+            logits = policies[0].model(torch.tensor([ids])).logits[0, len(prompt) - 1 : -1]
+        seen = torch.zeros(logits.shape, dtype=torch.bool)
+        for row in range(len(logits)):
+            seen[row, ids[: len(prompt) + row]] = True
+        expected = sampling_logprobs(logits, params, seen).gather(-1, torch.tensor(found.token_ids)[:, None])[:, 0]
+        gap = (expected - torch.tensor(found.sampler_logprobs, dtype=torch.float64)).abs().max()
+        farthest = max(farthest, float(gap))
+    print(f"{params}: logprobs differ by at most {farthest:.1e}")
+    assert farthest < ATOL
+
+
+def test_a_stop_text_ends_a_completion_as_it_does_here(server: VllmSampler, policies: list[Policy]) -> None:
+    prompts = [policies[0].template.prompt_ids(task.prompt) for task in make_tasks()]
+    local = TorchSampler(policies[0])
+    whole = local.sample(prompts, GREEDY, seeds=[0] * len(prompts))
+    params = replace(GREEDY, stop=(whole[0].text[5:7], whole[1].text[9:12]))
+    mine = local.sample(prompts, params, seeds=[0] * len(prompts))
+    theirs = server.sample(prompts, params, seeds=[0] * len(prompts))
+    assert {one.finish_reason for one in mine[:2]} == {"stop"}
+    for one, other in zip(mine, theirs, strict=True):
+        assert (one.token_ids, one.text, one.finish_reason) == (other.token_ids, other.text, other.finish_reason)
 
 
 def test_a_cut_is_found_and_named(server: VllmSampler, policies: list[Policy]) -> None:

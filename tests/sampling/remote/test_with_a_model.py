@@ -31,6 +31,7 @@ class ShortIsGood:
         return Verdict(score=1.0 / len(completion.token_ids), passed=completion.finish_reason == "stop")
 
 
+@pytest.mark.capability("RL-01")
 @pytest.mark.parametrize("stream", [False, True])
 def test_greedy_completions_are_the_embedded_samplers(model_server: Any, policy: Policy, stream: bool) -> None:
     sampler = model_server.sampler(template=policy.template, stream=stream)

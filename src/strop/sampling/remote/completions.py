@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +22,7 @@ FinishReason = Literal["stop", "length", "deadline"]
 _ENDS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "deadline": "deadline"}
 _ABORTED = frozenset({"abort", "error", "cancelled"})
 _MAX_OPENAI_STOPS = 4
+_MAX_BIAS = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +82,9 @@ def unsupported(params: SamplingParams, dialect: Dialect) -> list[tuple[str, str
         found.append(("constraint", "a remote server gives neither budgeted closing nor the mass that was left"))
     if params.min_p and params.top_p < 1:
         found.append(("min_p with top_p", "servers cut by min_p first, so that top_p is of another distribution"))
-    if any(math.isinf(bias) for bias in params.logit_bias.values()):
-        found.append(("logit_bias = -inf", "JSON has no infinity"))
+    for token, bias in params.logit_bias.items():
+        if abs(bias) > _MAX_BIAS:
+            found.append((f"logit_bias[{token}] = {bias}", f"servers cut biases at {_MAX_BIAS:g} silently"))
     if dialect == "openai":
         why = "it is no part of the OpenAI API, and a server that does not know it would ignore it silently"
         idle = SamplingParams()
