@@ -62,3 +62,15 @@ def test_a_decay_that_never_learns_or_overshoots_is_refused(decay: float) -> Non
 def test_a_baseline_that_is_not_finite_is_refused(kind: Any) -> None:
     with pytest.raises(RecipeError, match="value"):
         kind(value=math.inf)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+@pytest.mark.parametrize("graded_dtype", [torch.bool, torch.int64, torch.float32])
+def test_rewards_and_what_was_graded_may_be_truths_counts_or_numbers(
+    dtype: torch.dtype, graded_dtype: torch.dtype
+) -> None:
+    rewards_, graded = torch.tensor([0, 0, 1, 0]).to(dtype), torch.tensor([0, 0, 1, 1]).to(graded_dtype)
+    baseline = MovingAverageBaseline(value=0.25, decay=0.0)
+    assert baseline.update(rewards_, is_graded=graded).value == 0.5
+    assert baseline.advantages(rewards_, is_graded=graded).tolist() == [0.0, 0.0, 0.75, -0.25]
+    assert baseline.advantages(rewards_).tolist() == [-0.25, -0.25, 0.75, -0.25]

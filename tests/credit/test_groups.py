@@ -208,3 +208,10 @@ def test_rewards_a_millionth_apart_are_different_and_closer_ones_are_not() -> No
 def test_a_graded_reward_that_is_not_finite_is_our_own_mistake(reward: float) -> None:
     with pytest.raises(AssertionError, match="not finite"):
         one_group([1.0, reward], scale=None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+def test_passed_or_failed_may_be_told_as_truths_counts_or_numbers(dtype: torch.dtype) -> None:
+    rewards, ids = torch.tensor([1, 0, 1, 1]).to(dtype), torch.tensor([0, 0, 1, 1])
+    assert is_informative(rewards, ids).tolist() == [True, True, False, False]
+    assert group_advantages(rewards, ids, scale=None).tolist() == [0.5, -0.5, 0.0, 0.0]

@@ -142,3 +142,9 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
         reward([0.5], "max")
     with pytest.raises(RecipeError, match=r"unjudged is 'zero'\n.*'refuse', 'skip'"):
         reward([0.5], "min", unjudged="zero")
+
+
+def test_a_first_potential_told_as_a_whole_number_does_not_round_the_others() -> None:
+    ids = torch.tensor([0, 0])
+    rewards = potential_rewards(torch.tensor([0.25, 0.75]), ids, initial=torch.tensor([0]))
+    assert rewards.tolist() == [0.25, 0.5]

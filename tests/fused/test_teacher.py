@@ -96,3 +96,14 @@ def test_the_logits_of_both_models_together_stay_within_the_bytes() -> None:
         lambda s, i, t: look(s, s), *STUDENT[:2], torch.zeros(5, 1).long(), torch.zeros(5, 1), max_bytes=2 * 7 * 4
     )
     assert sizes == [2, 2, 1]
+
+
+def test_a_teachers_head_may_be_wider_than_its_hidden_states() -> None:
+    hidden, weight, bias = (part.detach() for part in TEACHER)
+    narrow = [hidden.bfloat16(), weight.bfloat16(), bias.bfloat16()]
+    expected = against_teacher(forward_kl, *STUDENT[:2], *narrow[:2], teacher_bias=narrow[2])
+    found = against_teacher(forward_kl, *STUDENT[:2], narrow[0], weight, teacher_bias=bias)
+    assert torch.equal(found, expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = against_teacher(forward_kl, *STUDENT[:2], narrow[0], weight, teacher_bias=bias)
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0.05)

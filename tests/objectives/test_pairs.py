@@ -121,3 +121,18 @@ def test_a_step_without_pairs_has_loss_and_metrics_0_and_one_pair_is_divided_by_
     first = replace(COMPARED, chosen=torch.tensor([0]), rejected=torch.tensor([1]))
     assert first.loss(torch.tensor([3.0]), {"pairs": 1.0}, 0.5).value.item() == 3.0
     assert math.isclose(first.loss(torch.tensor([3.0]), {"pairs": 1.0}, 0.5).metrics["margin"].item(), 2.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+def test_which_side_is_preferred_may_be_a_truth_a_count_or_a_number(dtype: torch.dtype) -> None:
+    batch = collate([LONG, SHORT, LATE, EARLY])
+    batch = replace(batch, facts={**batch.facts, "preferred": batch.facts["preferred"].to(dtype)})
+    assert [side.tolist() for side in sides(batch)] == [[0, 3], [1, 2]]
+
+
+@pytest.mark.parametrize("preferred", [(0.5, 0.5), (2.0, -1.0), (0.75, 0.25)])
+def test_a_tie_or_a_degree_of_preference_is_not_taken_for_a_choice(preferred: tuple[float, float]) -> None:
+    shared = zip((LATE, EARLY), preferred, strict=True)
+    rows = [replace(sample, facts={**sample.facts, "preferred": value}) for sample, value in shared]
+    with pytest.raises(AssertionError, match="exactly one preferred"):
+        sides(collate(rows))

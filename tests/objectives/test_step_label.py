@@ -182,3 +182,8 @@ def test_where_the_outcome_is_a_function_of_the_answer_the_model_becomes_the_ind
     weights = learn(features[:600], passes[:600])
     assert area_under_curve(features[600:] @ weights, passes[600:]) > 0.999
     assert area_under_curve(passes[600:].float(), passes[600:]) == 1.0
+
+
+def test_a_step_that_nobody_rated_is_not_the_first_error() -> None:
+    with pytest.raises(RecipeError, match="without a rating"):
+        labels_until_first_error([1, math.nan, 1])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from random_batches import descend, random_rows
 from strop.errors import RecipeError
-from strop.objectives import DPO, CrossEntropy, PolicyGradient, Total
+from strop.objectives import DPO, CrossEntropy, PolicyGradient, Total, ppo
 
 
 def test_a_total_adds_values_and_gradients_with_their_weights() -> None:
@@ -49,3 +51,11 @@ def test_two_terms_that_count_the_same_name_differently_are_a_mistake() -> None:
 
     with pytest.raises(AssertionError, match="count tokens differently"):
         descend(Total(((1.0, CrossEntropy()), (1.0, Odd()))), random_rows(0))
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+def test_a_weight_that_climbs_a_loss_or_is_no_number_is_refused(weight: float) -> None:
+    with pytest.raises(RecipeError, match="weight of CrossEntropy"):
+        Total(((1.0, DPO()), (weight, CrossEntropy())))
+    with pytest.raises(RecipeError, match="weight of ValueLoss"):
+        ppo(value_weight=weight)

@@ -139,3 +139,12 @@ def test_a_margin_is_positive_and_finite_and_a_level_below_one_half(test: Callab
     for alpha in (0.0, 0.5):
         with pytest.raises(ValueError, match="alpha"):
             test([1.0, 0.5], [0.5, 0.4], margin=1.0, alpha=alpha)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline"), [([0.3, 0.5, 0.7], [0.1, 0.3, 0.5]), ([0.1 + 0.2, 0.3, 0.3], [0.3, 0.3, 0.3])]
+)
+def test_seeds_that_differ_by_one_value_to_rounding_leave_the_spread_unknown(
+    candidate: list[float], baseline: list[float]
+) -> None:
+    assert not is_equivalent_over_seeds(candidate, baseline, margin=0.5)

@@ -178,3 +178,11 @@ def test_a_random_test_needs_a_flip_and_shared_items() -> None:
         sign_flip([1.0], [0.0], num_flips=0)
     with pytest.raises(ValueError, match="share their items"):
         sign_flip([1.0], [])
+
+
+@pytest.mark.parametrize("value", [math.nan, 0.5, 2, -1])
+def test_what_is_neither_passed_nor_failed_is_not_counted_as_either(value: float) -> None:
+    with pytest.raises(ValueError, match="passed or failed"):
+        compare_paired([value, 1], [0, 1])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="passed or failed"):
+        compare_paired([True, False], [value, True])  # type: ignore[list-item]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from strop.statistics import Comparison, Ratings, bradley_terry
+from strop.statistics import Comparison, Interval, Ratings, bradley_terry
 
 
 def games(first: str, second: str, wins: int, losses: int, ties: int = 0, *x: float) -> list[Comparison]:
@@ -181,3 +181,8 @@ def test_who_or_what_was_not_compared_has_no_rating() -> None:
     for number in (-1, 1):
         with pytest.raises(ValueError, match=f"there are 1 covariates; none has number {number}"):
             found.coefficient(number)
+
+
+def test_what_is_compared_with_itself_differs_by_nothing() -> None:
+    ratings = bradley_terry([Comparison("a", "b", 1), Comparison("a", "b", 1), Comparison("b", "a", 1)])
+    assert ratings.difference("a", "a") == (0.0, Interval(0.0, 0.0))

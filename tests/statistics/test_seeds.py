@@ -71,3 +71,9 @@ def test_one_seed_has_no_spread(values: list[float]) -> None:
 def test_a_run_that_failed_is_no_number(value: float) -> None:
     with pytest.raises(ValueError, match="not finite"):
         over_seeds([1.0, value])
+
+
+def test_seeds_that_agree_to_rounding_give_no_interval_either() -> None:
+    assert over_seeds([0.1 + 0.2, 0.3, 0.3]).interval is None
+    assert over_seeds([0.3001, 0.3, 0.3]).interval is not None
+    assert over_seeds([0.0, 0.0]).interval is None

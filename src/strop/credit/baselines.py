@@ -62,15 +62,15 @@ class MovingAverageBaseline:
 
     def update(self, rewards: Tensor, *, is_graded: Tensor | None = None) -> Self:
         """The baseline of the next step; itself if nothing was graded."""
-        known = rewards if is_graded is None else rewards[is_graded]
+        known = rewards if is_graded is None else rewards[is_graded.bool()]
         if len(known) == 0:
             return self
-        return replace(self, value=self.decay * self.value + (1 - self.decay) * known.mean().item())
+        return replace(self, value=self.decay * self.value + (1 - self.decay) * known.double().mean().item())
 
 
 def _advantages(rewards: Tensor, value: float, is_graded: Tensor | None) -> Tensor:
-    above = rewards.detach() - value
-    return above if is_graded is None else torch.where(is_graded, above, 0.0)
+    above = -value + rewards.detach()  # a sum, since torch subtracts nothing from a bool
+    return above if is_graded is None else torch.where(is_graded.bool(), above, 0.0)
 
 
 def _require_finite(value: float) -> None:

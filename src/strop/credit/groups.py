@@ -70,10 +70,10 @@ def is_informative(rewards: Tensor, group_ids: Tensor, *, is_graded: Tensor | No
     *Source*: DAPO (arXiv:2503.14476), section 3.2.
     """
     members, index, num_groups = _members(rewards, group_ids, is_graded)
-    low = torch.where(members, rewards, torch.inf)
+    low = torch.where(members, rewards, torch.inf)  # floating, also for counts and for passed or failed
     high = torch.where(members, rewards, -torch.inf)
-    lowest = rewards.new_full((num_groups,), torch.inf).scatter_reduce(0, index, low, "amin")
-    highest = rewards.new_full((num_groups,), -torch.inf).scatter_reduce(0, index, high, "amax")
+    lowest = low.new_full((num_groups,), torch.inf).scatter_reduce(0, index, low, "amin")
+    highest = high.new_full((num_groups,), -torch.inf).scatter_reduce(0, index, high, "amax")
     return (highest - lowest >= MIN_SPREAD)[index]
 
 

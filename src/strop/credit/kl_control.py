@@ -60,7 +60,7 @@ def penalised_scores(
     *Source*: Ahmadian et al. 2024 (arXiv:2402.14740), section 2. Shapes and raises as ``penalised_token_rewards``.
     """
     _require_price(beta)
-    return scores.detach() - beta * sequence_kl(logprobs, ref_logprobs, mask, sequence_ids, len(scores))
+    return -beta * sequence_kl(logprobs, ref_logprobs, mask, sequence_ids, len(scores)) + scores.detach()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,7 @@ def potential_rewards(
     """
     steps = _judged(potentials, unjudged)
     known, owners = potentials.detach()[steps], sequence_ids[steps]
-    before = initial.detach()[owners]
+    before = initial.detach().to(known.dtype)[owners]
     before[1:] = torch.where(owners[1:] == owners[:-1], known[:-1], before[1:])
     return scatter(known - before, steps, len(potentials))
 

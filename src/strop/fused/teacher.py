@@ -31,11 +31,15 @@ def against_teacher(
     Both log-probabilities are log softmax(logits / ``tau``) over the same vocabulary. Shapes: ``hidden [M, H]``,
     ``weight [V, H]``, ``teacher_hidden [M, H']``, ``teacher_weight [V, H']``.
     Differentiable in ``hidden``, ``weight`` and ``bias``; the teacher is a constant. Both share ``max_bytes``.
+    The teacher's product runs in the precision of ``teacher_hidden``.
     """
+    head, head_bias = teacher_weight.detach().to(teacher_hidden.dtype), teacher_bias
+    if head_bias is not None:
+        head_bias = head_bias.detach().to(teacher_hidden.dtype)
 
     def function(logits: Tensor, teacher_rows: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
-            teacher_logits = functional.linear(teacher_rows, teacher_weight, teacher_bias).to(logits.dtype)
+            teacher_logits = functional.linear(teacher_rows, head, head_bias).to(logits.dtype)
         return (terms((logits / tau).log_softmax(1), (teacher_logits / tau).log_softmax(1)),)
 
     rows = by_rows(function, hidden, weight, teacher_hidden, bias=bias, max_bytes=max_bytes // 2)

@@ -67,14 +67,16 @@ def with_tail(student: Tensor, top_ids: Tensor, top_logprobs: Tensor) -> tuple[T
     The bucket holds 1 - Σ of the listed probabilities, for the student as for the teacher; with K = V there is none,
     and the result is exact. Bucketing can only lower a divergence (the data-processing inequality), and is 0 where the
     distributions agree on the listed tokens and on the rest's sum. Renormalising to the K tokens instead would compare
-    conditional distributions: a student with most of its mass elsewhere would look perfect.
+    conditional distributions: a student with most of its mass elsewhere would look perfect. A teacher's bucket holds at
+    least the type's spacing at 1 (float32: 2⁻²³), below which a sum of probabilities does not tell it from none.
     Shapes: ``student [M, V]`` log-probabilities, ``top_ids [M, K]`` distinct, ``top_logprobs [M, K]``.
     """
     listed, teacher = _finite(student).gather(1, top_ids), _constant(top_logprobs)
     if top_ids.shape[1] == student.shape[1]:
         return listed, teacher
     rest = _finite(student).scatter(1, top_ids, -torch.inf).logsumexp(1, keepdim=True)
-    return torch.cat([listed, rest], 1), torch.cat([teacher, _tail_mass(teacher)[:, None].log()], 1)
+    tail = _tail_mass(teacher).clamp(min=torch.finfo(teacher.dtype).eps)
+    return torch.cat([listed, rest], 1), torch.cat([teacher, tail[:, None].log()], 1)
 
 
 def _tail_mass(top_logprobs: Tensor) -> Tensor:

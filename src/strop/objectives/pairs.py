@@ -95,9 +95,10 @@ def count_pairs(batch: Batch) -> Mapping[str, float]:
 def sides(batch: Batch) -> tuple[Tensor, Tensor]:
     """The sequence indices of chosen and rejected, both [P], of the pairs with trained tokens on both sides."""
     group_ids = batch.facts["group_ids"].reshape(-1, 2)
-    preferred = batch.facts["preferred"].reshape(-1, 2)
+    preferred = batch.facts["preferred"].reshape(-1, 2).to(torch.float32)
     assert bool((group_ids[:, 0] == group_ids[:, 1]).all()), "the sequences of a pair must stand next to each other"
-    assert bool((preferred.sum(1) == 1).all()), "a pair has exactly one preferred sequence"
+    one_and_zero = (preferred.sum(1) == 1) & (preferred.amax(1) == 1)
+    assert bool(one_and_zero.all()), "a pair has exactly one preferred sequence"
     counts = segment_count(batch.loss_mask, batch.sequence_ids, batch.num_sequences).reshape(-1, 2)
     kept = (counts > 0).all(1).nonzero()[:, 0]
     chosen = 2 * kept + torch.argmax(preferred[kept], dim=1)

@@ -43,7 +43,7 @@ class SimPO:
             raise RecipeError(
                 f"simpo: gamma is {self.gamma}",
                 why="it is the lead that the chosen answer should have; below 0 it would excuse the wrong order",
-                do="use 0 for none, or up to about 1.6 times beta",
+                do="use 0 for none, or up to about beta",
             )
         if self.reduction not in REDUCTIONS:
             raise RecipeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -60,7 +61,14 @@ def labels_until_first_error(ratings: Sequence[float]) -> tuple[float | None, ..
 
     PRM800K's ratings are -1 (wrong), 0 (neutral, counted as right) and 1; in its second phase the labelling stopped at
     the first error, so what follows one is unknown rather than wrong. *Source*: arXiv:2305.20050, section 2.4.
+    Raises: RecipeError for a rating that is not a number: a step that nobody rated is not wrong.
     """
+    if any(math.isnan(rating) for rating in ratings):
+        raise RecipeError(
+            f"a step without a rating among {list(ratings)}",
+            why="it is unknown, and neither right nor wrong",
+            do="give its label as None to label_steps",
+        )
     labels: list[float | None] = []
     for rating in ratings:
         is_known = 0.0 not in labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ class Total:
 
     Metrics are those of all terms; two terms may not share a metric's name. Denominators of the same name are the same
     count, and the terms' temperatures agree. A weight of 0 keeps the term's metrics and takes its gradient away.
-    Raises: RecipeError without terms, or for different temperatures.
+    Raises: RecipeError without terms, for different temperatures, or for a weight that is below 0 or not finite.
     """
 
     terms: tuple[tuple[float, Objective], ...]
@@ -28,6 +29,13 @@ class Total:
                 why="the log-probabilities of a batch are computed once, at one temperature",
                 do="give at least one term, and all terms the same temperature",
             )
+        for weight, objective in self.terms:
+            if not 0 <= weight < math.inf:
+                raise RecipeError(
+                    f"a sum of objectives: the weight of {type(objective).__name__} is {weight}",
+                    why="below 0 the term would be climbed, which undoes what it is for",
+                    do="use a weight of 0 or more",
+                )
 
     @property
     def needs(self) -> frozenset[str]:

@@ -10,6 +10,8 @@ from strop.statistics.clusters import paired_differences
 from strop.statistics.intervals import require_alpha
 from strop.statistics.seeds import over_seeds
 
+_ROUNDING = 1e-12
+
 
 def is_equivalent(
     candidate: Sequence[float],
@@ -67,13 +69,15 @@ def is_equivalent_over_seeds(
 
     The 1 - 2 alpha t interval of the differences seed by seed lies inside (-margin, margin). *Source*: Schuirmann 1987.
     A handful of runs is too few for ``is_equivalent``, whose bootstrap would be too sure. Seeds that all differ by one
-    value leave the spread unknown and answer False.
+    value, to rounding, leave the spread unknown and answer False.
     Raises: ValueError for a margin that is not positive and finite, and for fewer than two seeds.
     """
     _require_margin(margin)
     require_alpha(alpha)
     differences = paired_differences(candidate, baseline).tolist()
     interval = over_seeds(differences, confidence=1 - 2 * alpha).interval
+    if max(differences) - min(differences) <= _ROUNDING * max(map(abs, (*candidate, *baseline))):
+        return False
     return interval is not None and -margin < interval.low and interval.high < margin
 
 

@@ -67,8 +67,15 @@ class PairedOutcome:
 
 
 def compare_paired(candidate: Sequence[bool], baseline: Sequence[bool]) -> PairedOutcome:
-    """The discordant counts of two runs over the same items in the same order, with McNemar's exact p-value."""
+    """The discordant counts of two runs over the same items in the same order, with McNemar's exact p-value.
+
+    Raises: ValueError for runs over different items, and for what is neither passed nor failed: a score needs
+    ``sign_flip``, and what could not be graded is no pass.
+    """
     require_paired(candidate, baseline)
+    for value in (*candidate, *baseline):
+        if value not in (0, 1):
+            raise ValueError(f"an item was passed or failed, not {value}")
     gained = sum(bool(c) and not b for c, b in zip(candidate, baseline))
     lost = sum(bool(b) and not c for c, b in zip(candidate, baseline))
     return PairedOutcome(num_items=len(candidate), gained=gained, lost=lost, p_value=mcnemar(gained, lost))

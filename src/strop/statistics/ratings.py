@@ -47,7 +47,8 @@ class Ratings:
 
     def difference(self, name: str, other: str) -> tuple[float, Interval]:
         """The rating of one less that of another, with its interval: the log-odds that it wins."""
-        return self._combined({self._number(name): 1.0, self._number(other): -1.0})
+        first, second = self._number(name), self._number(other)
+        return self._combined({first: 1.0, second: -1.0} if first != second else {first: 0.0})
 
     def coefficient(self, number: int) -> tuple[float, Interval]:
         """The coefficient of one covariate, with its interval."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from strop.statistics.intervals import Interval
 from strop.statistics.student import t_quantile
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeedSummary:
@@ -19,7 +21,8 @@ class SeedSummary:
     std: float
     """The standard deviation between seeds, over n - 1 (Bessel)."""
     interval: Interval | None
-    """The interval of the mean; None where all seeds gave one value, which says nothing about the spread of others."""
+    """The interval of the mean; None where all seeds gave one value (to rounding), which says nothing about the spread
+    of others."""
 
 
 def over_seeds(values: Sequence[float], confidence: float = 0.95) -> SeedSummary:
@@ -40,5 +43,5 @@ def over_seeds(values: Sequence[float], confidence: float = 0.95) -> SeedSummary
     mean = math.fsum(values) / n
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = t_quantile(confidence, n - 1) * std / math.sqrt(n)
-    same = len(set(values)) == 1
+    same = max(values) - min(values) <= _ROUNDING * max(map(abs, values))
     return SeedSummary(num_seeds=n, mean=mean, std=std, interval=None if same else Interval(mean - half, mean + half))
