@@ -19,7 +19,7 @@ from strop.methods import dr_grpo, grpo, rl
 from strop.models import Policy
 from strop.sampling import TorchSampler
 from strop.training import AdamW, latest_checkpoint, train
-from strop.types import Completion, Message, Task, Verdict
+from strop.types import Completion, Constraint, Message, Task, Verdict
 
 SMALL: dict[str, Any] = {"group_size": 4, "prompts_per_step": 3, "max_new_tokens": 6, "unaudited": "a toy reward"}
 OPTIMIZER = AdamW(lr=2e-2, schedule="constant", warmup=0.0)
@@ -212,7 +212,17 @@ def test_dr_grpo_is_grpo_without_scale_and_with_a_constant_length(chat_folder: P
 
 
 @pytest.mark.capability("AB-truncated-sampling-guard")
-@pytest.mark.parametrize("truncation", [{"top_p": 0.9}, {"top_k": 20}])
+@pytest.mark.parametrize(
+    "truncation",
+    [
+        {"top_p": 0.9},
+        {"top_k": 20},
+        {"min_p": 0.1},
+        {"repetition_penalty": 1.1},
+        {"logit_bias": {5: 1.0}},
+        {"constraint": Constraint(kind="choice", value=("a",))},
+    ],
+)
 def test_truncated_sampling_is_refused(chat_folder: Path, truncation: dict[str, Any]) -> None:
     stream, _ = grpo(load(chat_folder), make_tasks(3), LowTokens(), **SMALL)
     with pytest.raises(RecipeError, match="truncated"):

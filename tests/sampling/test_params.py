@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from strop.errors import RecipeError
-from strop.sampling.params import check_params
+from strop.sampling.params import check_params, reshaping
 from strop.types import Constraint, SamplingParams
 
 CHOICE = Constraint(kind="choice", value=("a", "b"))
@@ -70,3 +70,12 @@ def test_without_a_vocabulary_ids_are_only_bounded_below() -> None:
     check_params(SamplingParams(stop_token_ids=(10**6,)))
     with pytest.raises(RecipeError, match="ids start at 0"):
         check_params(SamplingParams(stop_token_ids=(-1,)))
+
+
+@pytest.mark.capability("AB-truncated-sampling-guard")
+def test_settings_that_reshape_the_distribution_are_named() -> None:
+    assert reshaping(SamplingParams(temperature=0.3, stop=("x",), max_new_tokens=3, full_logprobs=True)) == ()
+    changed = SamplingParams(top_p=0.9, top_k=3, min_p=0.1, repetition_penalty=1.1, logit_bias={1: 2.0})
+    told = ("top_p = 0.9", "top_k = 3", "min_p = 0.1", "repetition_penalty = 1.1", "logit_bias = {1: 2.0}")
+    assert reshaping(changed) == told
+    assert reshaping(SamplingParams(constraint=CHOICE))[0].startswith("constraint = ")

@@ -15,6 +15,7 @@ from strop.objectives import PolicyGradient
 from strop.rollouts import roll_out
 from strop.sampling import TorchSampler, row_seed
 from strop.sampling.gap import GapMonitor
+from strop.sampling.params import reshaping
 from strop.types import Batch, Cursor, SamplingParams, Stream, Task, Verifier
 
 if TYPE_CHECKING:
@@ -163,11 +164,11 @@ class GroupRollouts:
     monitor: GapMonitor = field(default_factory=GapMonitor)
 
     def __post_init__(self) -> None:
-        if self.params.top_p != 1.0 or self.params.top_k != 0:
+        if found := reshaping(self.params):
             raise RecipeError(
-                f"rollouts are truncated: top_p = {self.params.top_p}, top_k = {self.params.top_k}",
+                f"rollouts are truncated: {', '.join(found)}",
                 why="the trainer's log-probabilities are of the whole vocabulary, so every ratio would be off",
-                do="sample with top_p = 1 and top_k = 0; lower the temperature instead",
+                do="leave it out; lower the temperature instead",
             )
 
     def __call__(self, policy: Policy, start: Cursor | None = None) -> Iterator[Batch]:

@@ -83,3 +83,14 @@ def check_prompt(
             why=f"together they exceed the model's context of {max_length} tokens",
             do="shorten the prompt or lower max_new_tokens",
         )
+
+
+def reshaping(params: SamplingParams) -> tuple[str, ...]:
+    """The settings, with their values, under which tokens are drawn from another distribution than the tempered model.
+
+    A trainer that computes log-probabilities over the whole vocabulary cannot follow them: its ratios would be off by
+    the mass that was cut. [algorithms §0.2]
+    """
+    idle = SamplingParams()
+    names = ("top_p", "top_k", "min_p", "repetition_penalty", "logit_bias", "constraint")
+    return tuple(f"{name} = {getattr(params, name)}" for name in names if getattr(params, name) != getattr(idle, name))
