@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from scripted_decoder import ScriptedDecoder
+from scripted_decoder import ScriptedDecoder, hashed
 from strop.errors import ConstraintError
 from strop.models import Policy
 from strop.sampling import Engine, Request, TorchSampler
+from strop.sampling.generic import GenericDecoder
 from strop.types import Completion, Constraint, SamplingParams
 
 SCHEMA = {
@@ -133,6 +134,36 @@ def test_forced_tokens_in_one_forward_change_nothing_but_the_number_of_forwards(
     # '{"department":"' leaves no choice: its tokens have probability one under the constraint.
     opening = len(policy.template.text_ids('{"department":"')) - 2
     assert all(completion.sampler_logprobs[:opening] == (0.0,) * opening for completion in slow)
+
+
+def test_every_decoder_writes_the_same_under_a_constraint(policy: Policy) -> None:
+    prompts = [[10 + i, 20, 30] for i in range(6)]
+    chosen = TorchSampler(policy)
+    generic = TorchSampler(policy, decoder=GenericDecoder(policy))
+    fast = chosen.sample(prompts, params(JSON), seeds=range(6))
+    slow = generic.sample(prompts, params(JSON), seeds=range(6))
+    for a, b in zip(fast, slow, strict=True):
+        assert a.token_ids == b.token_ids
+        assert a.sampler_logprobs == pytest.approx(b.sampler_logprobs, abs=1e-4)
+        assert a.log_allowed_mass == pytest.approx(b.log_allowed_mass, abs=1e-3)
+    assert chosen.engine.decoder.can_extend  # so that forced tokens were fed at once
+
+
+def test_ids_of_the_model_that_the_tokenizer_lacks_are_never_drawn_under_a_constraint(policy: Policy) -> None:
+    size = policy.template.vocab_size + 37
+
+    def tail(token_ids: tuple[int, ...], adapter: int) -> torch.Tensor:
+        logits = hashed(size)(token_ids, adapter)
+        logits[policy.template.vocab_size :] += 9.0
+        return logits
+
+    engine = Engine(policy, decoder=ScriptedDecoder(size, tail))
+    free, held = engine.run(
+        [Request(prompt=(9,), params=SamplingParams(max_new_tokens=5)), Request(prompt=(9,), params=params(JSON))]
+    )
+    assert max(free.token_ids) >= policy.template.vocab_size
+    assert max(held.token_ids) < policy.template.vocab_size
+    json.loads(held.text)
 
 
 def test_a_leap_waits_while_it_would_cost_more_than_it_saves(policy: Policy) -> None:

@@ -85,6 +85,23 @@ def test_a_full_batch_waits_for_an_eighth_before_it_prefills_again(policy: Polic
     assert max(decoder.widths) <= 16
 
 
+def test_many_long_prompts_are_not_prefilled_in_one_step(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strop.sampling.engine._PREFILL_TOKENS", 40)
+    engine, decoder = scripted(policy)
+    prompts = [tuple(range(10 + i, 30 + i)) for i in range(4)]
+    for prompt in [*prompts, *[prompts[3]] * 3]:  # a group's prompt counts once
+        engine.submit(request(prompt=prompt, num=9))
+    sizes = []
+    for _ in range(3):
+        engine.step()
+        sizes.append(len(decoder.rows))
+    assert sizes == [2, 7, 7]
+    engine, decoder = scripted(policy)
+    engine.submit(request(prompt=tuple(range(10, 90))))  # alone it enters whatever its length
+    engine.step()
+    assert len(decoder.rows) == 1
+
+
 def test_requests_start_in_the_order_they_came(policy: Policy) -> None:
     engine, _ = scripted(policy, max_rows=1)
     ids = [engine.submit(request(seed, num=2)) for seed in range(4)]

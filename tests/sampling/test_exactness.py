@@ -125,6 +125,7 @@ def test_a_request_does_not_depend_on_who_else_comes_stays_or_is_cancelled(
     assert near <= 1
 
 
+@pytest.mark.capability("AB-temperature-in-logp")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_log_probabilities_are_the_trainers(policies: dict[str, Policy], family: str) -> None:
     policy = policies[family]
@@ -170,7 +171,5 @@ def test_long_completions_in_a_crowd_equal_the_plain_loop_but_for_counted_near_t
         for request, completion in zip(requests, completions, strict=True)
     )
     record_property("near_ties", near)
-    print(
-        f"{family}, {engine.decoder.name}: {near} of {len(requests)} completions leave the plain loop, each at a near tie"
-    )
+    print(f"{family}, {engine.decoder.name}: {near} of {len(requests)} leave the plain loop, each at a near tie")
     assert near <= 5
