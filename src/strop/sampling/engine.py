@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -68,6 +69,7 @@ class Engine:
         self._events: list[Event] = []
         self._adapters: dict[str, int] = {}
         self._num_requests = 0
+        self._has_deadlines = False
         self._in_session = False
 
     # -------------------------------------------------------------------------------------------------------- requests
@@ -120,6 +122,7 @@ class Engine:
         row = Row(self._num_requests - 1, request, self.policy.template, adapter, compiled)
         if request.params.deadline_s is not None:
             row.deadline = self._clock() + request.params.deadline_s
+            self._has_deadlines = True
         return row
 
     def load_adapter(self, adapter: Adapter) -> str:
@@ -224,10 +227,10 @@ class Engine:
                 self._in_session = False
 
     def _expire(self) -> None:
-        late = [row for row in (*self._waiting, *self._rows) if row.deadline is not None]
-        if late:
-            now = self._clock()
-            self._end([row for row in late if row.deadline is not None and row.deadline <= now], "deadline")
+        if self._has_deadlines:
+            now, rows = self._clock(), (*self._waiting, *self._rows)
+            self._end([row for row in rows if row.deadline is not None and row.deadline <= now], "deadline")
+            self._has_deadlines = bool(self._waiting or self._rows)
 
     def _admit(self) -> None:
         count = self._num_fitting()
@@ -253,7 +256,7 @@ class Engine:
         lengths: list[int] = []
         prefill: list[int] = []
         before: Sequence[int] | None = None
-        for row in list(self._waiting)[:bound] if bound < len(self._waiting) else self._waiting:
+        for row in islice(self._waiting, bound):
             lengths.append(row.length)
             new = 0 if row.request.prompt == before else len(row.request.prompt)
             prefill.append((prefill[-1] if prefill else 0) + new)
