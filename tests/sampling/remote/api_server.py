@@ -7,7 +7,7 @@ Without a model it answers with scripted tokens (10 + seed mod 7, 11, 2) and imp
 and only for prompts that start with its ``"first"`` token if it has one:
 status, headers, text | stall (s) | drop ("before" | "middle") | raw (a body) | edit ({dotted path: value}) | drip (s)
 | cut (events of a stream) | stall_after (events of a stream).
-``GET /seen`` tells the requests so far and how many were under way at once. With ``--plain`` it is no vLLM.
+An empty list also puts adapters and weights back. ``GET /seen`` tells the requests so far and how many were under way at once. With ``--plain`` it is no vLLM.
 """
 
 from __future__ import annotations
@@ -139,6 +139,9 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/script":
             Handler.script, Handler.seen, Handler.most_under_way = body, [], 0
+            if not body:
+                Handler.version, self.engine.weights = "1", ""
+                self.engine.adapters.clear()
             self.answer({})
         elif path in ("/v1/completions", "/v1/chat/completions"):
             with self.lock:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from strop.errors import MismatchError, RecipeError, RemoteError
+from strop.errors import MismatchError, ModelError, RecipeError, RemoteError
 from strop.models import LoRA, Policy
 from strop.sampling import read_adapter
 from strop.sampling.remote import VllmSampler
@@ -80,31 +81,55 @@ def test_another_adapter_that_answers_is_an_error(server: Any, adapters: dict[st
     sampler.unload_adapter(digest)
 
 
-def test_weights_are_replaced_and_known_by_their_digest(server: Any) -> None:
+@pytest.fixture
+def weights(tmp_path: Path) -> Callable[[str], Path]:
+    """A folder of that name that looks like a model's."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").touch()
+        (folder / "model.safetensors").touch()
+        return folder
+
+    return make
+
+
+def logprob(sampler: VllmSampler) -> float:
+    return sampler.sample([PROMPT], PARAMS, seeds=[0])[0].sampler_logprobs[0]
+
+
+def test_weights_are_replaced_and_known_by_their_digest(server: Any, weights: Callable[[str], Path]) -> None:
     sampler = server.vllm()
-    sampler.reload_weights("/w", "first")
-    sampler.reload_weights("/w1", "second")
+    sampler.reload_weights(weights("w"), "first")
+    first = logprob(sampler)
+    sampler.reload_weights(weights("w1"), "second")
     assert sampler.weights == "second"
-    # The scripted server takes a tenth of a nat for every character of the path beyond a multiple of five.
-    assert sampler.sample([PROMPT], PARAMS, seeds=[0])[0].sampler_logprobs[0] == pytest.approx(-0.8)
+    assert logprob(sampler) != first  # the scripted server's follow from the length of the path
+    sampler.reload_weights(weights("w"), "first")
+    assert logprob(sampler) == first
 
 
-def test_weights_that_reload_without_effect_are_an_error(server: Any) -> None:
+def test_a_folder_without_weights_is_refused_before_the_server_hears_of_it(server: Any, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there are no weights in"):
+        server.vllm().reload_weights(tmp_path, "first")
+
+
+def test_weights_that_reload_without_effect_are_an_error(server: Any, weights: Callable[[str], Path]) -> None:
     sampler = server.vllm()
-    sampler.reload_weights("/w", "first")
+    sampler.reload_weights(weights("w"), "first")
     with pytest.raises(RemoteError, match="reloaded without effect"):
-        sampler.reload_weights("/ignored", "second")
-    sampler.reload_weights("/ignored", "second")  # the same digest need not change anything
+        sampler.reload_weights(weights("ignored"), "second")
+    sampler.reload_weights(weights("ignored"), "second")  # the same digest need not change anything
 
 
-def test_weights_that_someone_else_replaced_are_an_error(server: Any) -> None:
+def test_weights_that_someone_else_replaced_are_an_error(server: Any, weights: Callable[[str], Path]) -> None:
     sampler, other = server.vllm(), server.vllm()
-    sampler.reload_weights("/w", "mine")
+    sampler.reload_weights(weights("w"), "mine")
     assert sampler.sample([PROMPT], PARAMS, seeds=[0])
-    other.reload_weights("/w12", "theirs")
+    other.reload_weights(weights("w12"), "theirs")
     with pytest.raises(MismatchError, match="'theirs', 'mine' were loaded"):
         sampler.sample([PROMPT], PARAMS, seeds=[0])
-    other.reload_weights("/", "")
 
 
 def test_a_server_that_has_no_such_api_says_so(plain_server: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from strop.errors import MismatchError, RecipeError, RemoteError
+from strop.errors import MismatchError, ModelError, RecipeError, RemoteError
 from strop.sampling.remote import completions
 from strop.sampling.remote.completions import only_choice
 from strop.sampling.remote.sampler import RemoteSampler
@@ -102,8 +102,16 @@ class VllmSampler(RemoteSampler):
 
         Requests under way are waited for, none is let in meanwhile. From then on every call of ``sample`` checks that
         the server still says it holds ``digest``. If that differs from before, log-probabilities must have changed.
-        Raises: RemoteError, MismatchError.
+        The folder must be here, where the server is too: one that cannot be loaded ends vLLM's engine.
+        Raises: ModelError, RemoteError, MismatchError.
         """
+        if not (Path(folder) / "config.json").is_file() or not list(Path(folder).glob("*.safetensors")):
+            raise ModelError(
+                f"there are no weights in {folder}",
+                where=str(folder),
+                why="the folder needs config.json and *.safetensors",
+                do="save the policy there first; an adapter is loaded by load_adapter",
+            )
         before, was = self._probe(self.model), self.weights
         with self._paused():
             self._ask(
@@ -130,8 +138,11 @@ class VllmSampler(RemoteSampler):
         self._ask("POST", f"{self._root}/pause?mode=wait")
         try:
             yield
-        finally:
-            self._ask("POST", f"{self._root}/resume")
+        except RemoteError:
+            with suppress(RemoteError):  # what went wrong first is what the user must know
+                self._ask("POST", f"{self._root}/resume")
+            raise
+        self._ask("POST", f"{self._root}/resume")
 
     def _check_weights(self) -> None:
         if self.weights is None:
