@@ -151,7 +151,8 @@ class Completion:
     full_logprobs: tuple[float, ...] | None = None
     """Under the model at temperature 1, untouched; None unless asked for."""
     log_allowed_mass: float | None = None
-    """Σ_t log of the probability that the constraint left to its allowed tokens, in nats; None without a constraint."""
+    """Σ_t log of the probability that the constraint left to its allowed tokens, in nats; None without a constraint.
+    Where the text leaves no choice, the one token that spells it as the tokenizer would counts as the only allowed."""
     violations: tuple[str, ...] = ()
     """What the validator of record finds wrong in a finished text whose constraint was not enforced token by token."""
 
