@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from scripted_decoder import ScriptedDecoder, hashed
 from strop.errors import MemoryLimitError, ModelError, NonFiniteError, PromptError, RecipeError
 from strop.models import Policy
 from strop.sampling import Engine, Event, Request
+from strop.sampling.decoding import Decoder
+from strop.sampling.engine import default_cache_bytes
 from strop.sampling.generic import GenericDecoder
+from strop.sampling.torch_sampler import choose_decoder
 from strop.types import Completion, SamplingParams
 
 
@@ -389,8 +393,9 @@ def churn(engine: Engine, num_requests: int) -> None:
     gc.collect()
 
 
-def test_hundreds_of_requests_leave_no_memory_behind(policy: Policy) -> None:
-    engine = Engine(policy)
+@pytest.mark.parametrize("choose", [GenericDecoder, lambda policy: choose_decoder(policy)[0]])
+def test_hundreds_of_requests_leave_no_memory_behind(policy: Policy, choose: Callable[[Policy], Decoder]) -> None:
+    engine = Engine(policy, decoder=choose(policy))
     tracemalloc.start()
     try:
         churn(engine, 200)
@@ -404,12 +409,13 @@ def test_hundreds_of_requests_leave_no_memory_behind(policy: Policy) -> None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_requests_leave_no_memory_behind(policy: Policy) -> None:
+@pytest.mark.parametrize("choose", [GenericDecoder, lambda policy: choose_decoder(policy)[0]])
+def test_ten_thousand_requests_leave_no_memory_behind(policy: Policy, choose: Callable[[Policy], Decoder]) -> None:
     def resident() -> int:
         fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         return int(fields["VmRSS"].split()[0]) * 1024
 
-    engine = Engine(policy)
+    engine = Engine(policy, decoder=choose(policy))
     churn(engine, 1000)
     before = resident()
     churn(engine, 10_000)
@@ -419,3 +425,10 @@ def test_ten_thousand_requests_leave_no_memory_behind(policy: Policy) -> None:
 
 def test_the_generic_decoder_is_what_an_engine_takes_by_itself(policy: Policy) -> None:
     assert isinstance(Engine(policy).decoder, GenericDecoder)
+
+
+def test_an_unbounded_engine_takes_a_quarter_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strop.models.hardware.free_memory_bytes", lambda device: 40 * 2**30)
+    assert default_cache_bytes(torch.device("cpu")) == 10 * 2**30
+    monkeypatch.setattr("strop.models.hardware.free_memory_bytes", lambda device: 2**30)
+    assert default_cache_bytes(torch.device("cpu")) == 2**30
