@@ -7,7 +7,8 @@ Without a model it answers with scripted tokens (10 + seed mod 7, 11, 2) and imp
 and only for prompts that start with its ``"first"`` token if it has one:
 status, headers, text | stall (s) | drop ("before" | "middle") | raw (a body) | edit ({dotted path: value}) | drip (s)
 | cut (events of a stream) | stall_after (events of a stream).
-An empty list also puts adapters and weights back. ``GET /seen`` tells the requests so far and how many were under way at once. With ``--plain`` it is no vLLM.
+An empty list also puts adapters and weights back.
+``GET /seen`` tells the requests so far and how many were under way at once. With ``--plain`` it is no vLLM.
 """
 
 from __future__ import annotations
