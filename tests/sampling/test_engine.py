@@ -298,6 +298,25 @@ def test_logits_that_are_not_finite_end_only_the_row_that_has_them(policy: Polic
     assert not decoder.rows
 
 
+def test_an_error_in_a_run_loses_nothing_of_requests_submitted_before(policy: Policy) -> None:
+    size = policy.template.vocab_size
+
+    def poisoned(token_ids: tuple[int, ...], adapter: int) -> torch.Tensor:
+        is_sick = token_ids[0] == 66 and len(token_ids) == 5
+        return torch.full((size,), torch.nan) if is_sick else hashed(size)(token_ids, adapter)
+
+    engine = Engine(policy, decoder=ScriptedDecoder(size, poisoned))
+    engine.submit(request(1, num=9))
+    sick = request(1, prompt=(66, 7, 8))
+    # Over in the very step that stops the run: they have three tokens, and the sick one fails at its third.
+    late = [engine.submit(request(seed, num=3, prompt=(67, 7, 8))) for seed in range(2)]
+    with pytest.raises(NonFiniteError):
+        engine.run([sick])
+    events = drain(engine)
+    assert set(late) < set(events)
+    assert all(completion_of(told) for told in events.values())
+
+
 @pytest.mark.parametrize("where", ["add", "advance"])
 def test_after_an_error_of_the_model_the_engine_goes_on(
     policy: Policy, where: str, monkeypatch: pytest.MonkeyPatch

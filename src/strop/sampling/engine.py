@@ -41,7 +41,8 @@ class Engine:
     """Runs requests on a policy. ``max_rows`` and ``max_bytes`` (of keys and values) bound the running batch.
 
     One request always runs, however large. The policy's weights must stay as they are while requests run; they are
-    taken anew whenever the batch was empty before.
+    taken anew whenever the batch was empty before. ``decoder``: the model's own forward where it is None; the engine of
+    a ``TorchSampler`` has the one that a probe chose.
     """
 
     def __init__(
@@ -173,12 +174,12 @@ class Engine:
         try:
             with self.session():
                 while left:
-                    for event in self.step():
-                        if event.id not in mine:
-                            others.append(event)
-                        elif event.error is not None:
+                    events = self.step()
+                    others += [event for event in events if event.id not in mine]
+                    for event in events:
+                        if event.id in mine and event.error is not None:
                             raise event.error
-                        elif event.completion is not None:
+                        if event.id in mine and event.completion is not None:
                             found[mine[event.id]] = event.completion
                             left -= 1
         finally:
