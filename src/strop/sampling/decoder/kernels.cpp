@@ -113,7 +113,7 @@ extern "C" void gate(const Gate *a) {
 // ---------------------------------------------------------------------------------------------- low-rank adapters
 struct Piece { // one module of one adapter: y[:, offset : offset + width] += (x A^T) B^T, the scaling is in B
     const float *a;  // [rank, inputs]
-    const float *bt; // [rank, width]
+    const float *b;  // in blocks of 2 W outputs, each [rank, 2 W]; the last one holds what is left
     int64_t rank, offset, width;
 };
 struct LowRank {
@@ -128,34 +128,72 @@ struct LowRank {
     int64_t threads;
 };
 
-static inline float dot(const float *a, const float *b, int64_t size) {
-    lane even = {}, odd = {};
-    int64_t i = 0;
-    for (; i + 2 * W <= size; i += 2 * W) {
-        even += load(a + i) * load(b + i);
-        odd += load(a + i + W) * load(b + i + W);
+constexpr int64_t RANKS = 64; // rows of A between two passes over the outputs
+
+// One module for Q rows: the inner products of some rows of A, then their share of all outputs, kept in registers.
+// Meanwhile asks for what is read next: this module's B, then the next module's A.
+template <int Q> static void apply(const LowRank *a, const Piece &piece, const float *coming, const int64_t *rows) {
+    const float *x[Q];
+    float *y[Q];
+    for (int i = 0; i < Q; i++) {
+        x[i] = a->x + rows[i] * a->inputs;
+        y[i] = a->y + rows[i] * a->outputs + piece.offset;
     }
-    float total = 0;
-    for (; i < size; i++) total += a[i] * b[i];
-    return total + sum(even + odd);
+    for (int64_t from = 0; from < piece.rank; from += RANKS) {
+        const int64_t ranks = std::min(RANKS, piece.rank - from);
+        float inner[RANKS][Q];
+        for (int64_t r = 0; r < ranks; r++) {
+            const float *down = piece.a + (from + r) * a->inputs, *later = piece.b + (from + r) * a->inputs;
+            lane even[Q] = {}, odd[Q] = {};
+            int64_t k = 0;
+            for (; k + 2 * W <= a->inputs; k += 2 * W) {
+                const lane first = load(down + k), second = load(down + k + W);
+                __builtin_prefetch(later + k);
+                __builtin_prefetch(later + k + W);
+                for (int i = 0; i < Q; i++) {
+                    even[i] += first * load(x[i] + k);
+                    odd[i] += second * load(x[i] + k + W);
+                }
+            }
+            for (int i = 0; i < Q; i++) inner[r][i] = sum(even[i] + odd[i]);
+            for (; k < a->inputs; k++)
+                for (int i = 0; i < Q; i++) inner[r][i] += down[k] * x[i][k];
+        }
+        int64_t j = 0;
+        for (; j + 2 * W <= piece.width; j += 2 * W) {
+            lane first[Q], second[Q];
+            for (int i = 0; i < Q; i++) first[i] = load(y[i] + j), second[i] = load(y[i] + j + W);
+            const float *up = piece.b + piece.rank * j + from * 2 * W, *later = coming + (up - piece.b);
+            for (int64_t r = 0; r < ranks; r++, up += 2 * W, later += 2 * W) {
+                const lane u = load(up), v = load(up + W);
+                __builtin_prefetch(later);
+                __builtin_prefetch(later + W);
+                for (int i = 0; i < Q; i++) first[i] += inner[r][i] * u, second[i] += inner[r][i] * v;
+            }
+            for (int i = 0; i < Q; i++) store(y[i] + j, first[i]), store(y[i] + j + W, second[i]);
+        }
+        const int64_t left = piece.width - j;
+        const float *up = piece.b + piece.rank * j + from * left;
+        for (int64_t r = 0; r < ranks; r++, up += left)
+            for (int i = 0; i < Q; i++)
+                for (int64_t k = 0; k < left; k++) y[i][j + k] += inner[r][i] * up[k];
+    }
 }
 
 extern "C" void low_rank(const LowRank *a) {
 #pragma omp parallel for schedule(dynamic) num_threads(a->threads) if (a->num_tasks > 3)
     for (int64_t task = 0; task < a->num_tasks; task++) {
-        const int64_t first = a->task_start[task], count = a->task_start[task + 1] - first;
+        const int64_t *rows = a->rows + a->task_start[task], count = a->task_start[task + 1] - a->task_start[task];
         for (int64_t p = a->task_piece[2 * task]; p < a->task_piece[2 * task + 1]; p++) {
-            const Piece piece = a->pieces[p];
-            float inner[QUERIES];
-            for (int64_t r = 0; r < piece.rank; r++) {
-                const float *down = piece.a + r * a->inputs, *up = piece.bt + r * piece.width;
-                for (int64_t i = 0; i < count; i++) inner[i] = dot(down, a->x + a->rows[first + i] * a->inputs, a->inputs);
-                for (int64_t i = 0; i < count; i++) {
-                    float *y = a->y + a->rows[first + i] * a->outputs + piece.offset;
-                    const float c = inner[i];
-                    for (int64_t j = 0; j < piece.width; j++) y[j] += c * up[j];
-                }
-            }
+            const Piece &piece = a->pieces[p];
+            const bool is_last = p + 1 == a->task_piece[2 * task + 1];
+            const int64_t after = is_last && task + 1 < a->num_tasks ? a->task_piece[2 * task + 2] : p + !is_last;
+            const float *coming = a->pieces[after].a;
+            int64_t i = 0;
+            for (; i + 8 <= count; i += 8) apply<8>(a, piece, coming, rows + i);
+            for (; i + 4 <= count; i += 4) apply<4>(a, piece, coming, rows + i);
+            for (; i + 2 <= count; i += 2) apply<2>(a, piece, coming, rows + i);
+            for (; i < count; i++) apply<1>(a, piece, coming, rows + i);
         }
     }
 }

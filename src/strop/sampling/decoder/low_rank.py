@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from strop.errors import ModelError
-from strop.sampling.decoder.native import QUERIES
+from strop.sampling.decoder.native import PAGE, QUERIES
 from strop.sampling.decoder.pages import Ints
 from strop.sampling.decoder.shape import Layer, Shape, linears, plain_linear
 from strop.sampling.decoding import Adapter
@@ -34,6 +35,11 @@ class Piece:
     a: Tensor
     bt: Tensor
     offset: int
+
+    @cached_property
+    def blocked(self) -> Tensor:
+        """``bt`` as the compiled kernel streams it: block after block of outputs, each [rank, block]."""
+        return torch.cat([block.reshape(-1) for block in torch.split(self.bt, 2 * PAGE, dim=1)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,7 +55,7 @@ class Gate(ctypes.Structure):
 class Piece(ctypes.Structure):
     """One module of one adapter."""
 
-    _fields_ = [*_fields("a bt", _PTR), *_fields("rank offset width", _INT)]
+    _fields_ = [*_fields("a b", _PTR), *_fields("rank offset width", _INT)]
 
 
 class LowRank(ctypes.Structure):

@@ -272,7 +272,7 @@ def _low_rank(pieces: list[list[Any]], tasks: Tasks) -> tuple[native.LowRank, li
     starts = ends - [len(found) for found in pieces]
     ranges = np.ascontiguousarray(np.stack([starts[tasks.adapters], ends[tasks.adapters]], axis=1), dtype=np.int64)
     structs = (native.Piece * len(flat))(
-        *(native.Piece(address(p.a), address(p.bt), len(p.a), p.offset, p.bt.shape[1]) for p in flat)
+        *(native.Piece(address(p.a), address(p.blocked), len(p.a), p.offset, p.bt.shape[1]) for p in flat)
     )
     struct = native.LowRank(
         num_tasks=len(tasks.adapters),
