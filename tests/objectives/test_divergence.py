@@ -328,6 +328,7 @@ def test_the_value_is_tau_squared_times_the_token_mean(seed: int, tau: float, ki
     assert result.value == pytest.approx(tau**2 * sum(terms) / len(terms), rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.capability("DS-02")
 @pytest.mark.capability("AB-KD-tau2")
 def test_at_high_tau_the_gradient_keeps_the_size_of_the_difference_of_logits() -> None:
     # Hinton et al., section 2.1: for centred logits it tends to (z_S - z_T) / V; without tau² it falls as 1 / tau².

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from random_batches import descend, random_rows, row
+from strop.credit import group_advantages
 from strop.objectives import ImportanceCorrection, PolicyGradient, luffy
 from strop.objectives.expert import shaped
 from strop.types import Sample
@@ -124,5 +125,10 @@ def test_a_group_without_an_expert_is_trained_as_if_there_were_no_shaping() -> N
 
 @pytest.mark.capability("RL-19")
 def test_when_every_sample_of_the_policy_is_right_the_expert_teaches_nothing() -> None:
-    rows = [replace(s, streams={**s.streams, "advantages": (0.0,) * 3}) for s in mixed_group(old_logprobs=-1.0)[:1]]
+    mixed = mixed_group(old_logprobs=-1.0)
+    advantages = group_advantages(torch.ones(2), torch.zeros(2, dtype=torch.int64), scale=None).tolist()
+    rows = [
+        replace(sample, streams={**sample.streams, "advantages": (advantage,) * len(sample.token_ids)})
+        for sample, advantage in zip(mixed, advantages, strict=True)
+    ]
     assert not descend(luffy(constant_length=8, entropy_weight=0.0), rows).gradient.any()

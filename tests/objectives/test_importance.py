@@ -53,6 +53,7 @@ def test_the_weight_of_each_level_by_hand(level: Any, free: list[float]) -> None
     assert weights(level=level, high=inf) == pytest.approx(free, rel=1e-6)
 
 
+@pytest.mark.capability("RL-21")
 @pytest.mark.parametrize(
     ("outside", "low", "high", "expected"),
     [

@@ -82,7 +82,7 @@ def random_rewards(seed: int, count: int) -> list[float]:
 # -------------------------------------------------------------------------------------------------------------- points
 
 
-@pytest.mark.capability("RL-20")
+@pytest.mark.capability("RL-17", "RL-20")
 def test_the_named_methods_are_the_points_that_their_papers_describe() -> None:
     symmetric = {"clip_low": 0.2, "clip_high": 0.2}
     assert reinforce() == PolicyGradient(surrogate="reinforce", ratio="none", aggregate="sequence_sum")

@@ -53,6 +53,7 @@ def test_the_score_is_read_at_the_last_trained_token_only() -> None:
     assert result.metrics == pytest.approx({"accuracy": 1.0, "margin": 1.5, "score": 1.25})
 
 
+@pytest.mark.capability("PR-05")
 def test_a_margin_is_by_how_much_the_preferred_row_must_lead() -> None:
     rows = pair([2.0], [0.5])
     for sample, margin in zip(rows, [1.0, 77.0], strict=True):

@@ -24,6 +24,7 @@ def test_equal_within_the_margin_needs_an_interval_inside_it_and_not_merely_over
     zeros = [0.0] * 200
     assert is_equivalent(noise, zeros, margin=0.02)
     assert not is_equivalent([value + 0.03 for value in noise], zeros, margin=0.02)
+    assert not is_equivalent([value - 0.03 for value in noise], zeros, margin=0.02)
     few = noise[:4]  # the same scatter on four items: not enough evidence is not equivalence
     assert not is_equivalent([20 * value for value in few], zeros[:4], margin=0.02)
 

@@ -33,6 +33,7 @@ def test_the_four_arms_of_three_seeds_are_as_published(values: list[float], mean
     assert (round(found.mean, 1), round(found.std, 1)) == (mean, std)
 
 
+@pytest.mark.capability("EV-51")
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
 def test_the_interval_is_scipys(confidence: float) -> None:
     values = [0.31, 0.42, 0.18, 0.55]
