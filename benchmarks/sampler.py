@@ -202,40 +202,44 @@ def _median_seconds(run: Callable[[], object], repeats: int = 15) -> float:
     return statistics.median(times)
 
 
-def _product_seconds(rows: int, inputs: int, outputs: int) -> float:
-    """One matrix product by the faster library; four matrices in turn, as layers follow each other."""
-    x = torch.randn(rows, inputs)
-    matrices = [torch.randn(outputs, inputs) for _ in range(4)]
-    packed = [torch.ops.mkldnn._reorder_linear_weight(matrix, 64) for matrix in matrices]
+class _Product:
+    """One matrix product per layer by the faster of torch's two libraries, each with a matrix of its own."""
 
-    def plain() -> None:
-        for matrix in matrices:
-            functional.linear(x, matrix)
+    def __init__(self, rows: int, inputs: int, outputs: int, layers: int) -> None:
+        self._x = torch.randn(rows, inputs)
+        self._matrices = [torch.randn(outputs, inputs) for _ in range(layers)]
+        self._packed = [torch.ops.mkldnn._reorder_linear_weight(matrix, 64) for matrix in self._matrices]
+        every = range(layers)
+        self._is_packed = True
+        packed = _median_seconds(lambda: [self(i) for i in every], 5)
+        self._is_packed = False
+        self._is_packed = packed < _median_seconds(lambda: [self(i) for i in every], 5)
 
-    def onednn() -> None:
-        for matrix in packed:
-            torch.ops.mkldnn._linear_pointwise(x, matrix, None, "none", [], "")
+    def __call__(self, layer: int) -> Tensor:
+        if self._is_packed:
+            found: Tensor = torch.ops.mkldnn._linear_pointwise(self._x, self._packed[layer], None, "none", [], "")
+            return found
+        return functional.linear(self._x, self._matrices[layer])
 
-    return min(_median_seconds(plain), _median_seconds(onednn)) / 4
 
-
-def _attention_seconds(batch: int, queries: int, config: Any, length: int) -> float:
-    """Torch's attention of one layer over contiguous keys and values; four layers' caches in turn."""
+def _attention(batch: int, queries: int, config: Any, length: int) -> Callable[[int], Tensor]:
+    """Torch's attention over contiguous keys and values, every layer with its own."""
     size, heads, kv_heads = config.head_dim, config.num_attention_heads, config.num_key_value_heads
     query = torch.randn(batch, heads, queries, size)
-    caches = [torch.randn(2, batch, kv_heads, length, size) for _ in range(4)]
+    caches = [torch.randn(2, batch, kv_heads, length, size) for _ in range(config.num_hidden_layers)]
 
-    def run() -> None:
-        for keys, values in caches:
-            functional.scaled_dot_product_attention(query, keys, values, enable_gqa=heads != kv_heads)
+    def run(layer: int) -> Tensor:
+        keys, values = caches[layer]
+        found: Tensor = functional.scaled_dot_product_attention(query, keys, values, enable_gqa=heads != kv_heads)
+        return found
 
-    return _median_seconds(run) / 4
+    return run
 
 
 @torch.inference_mode()
 def limit_tokens_per_s(config: Any, case: Case, new_tokens: int) -> dict[str, float]:
-    """What the kernels alone would allow at the mean length of the run."""
-    hidden, size = config.hidden_size, config.head_dim
+    """What the kernels alone would allow at the mean length of the run, in the order in which a step needs them."""
+    hidden, size, layers = config.hidden_size, config.head_dim, config.num_hidden_layers
     queries, keys = config.num_attention_heads * size, config.num_key_value_heads * size
     shapes = [
         (hidden, queries + 2 * keys),
@@ -243,19 +247,36 @@ def limit_tokens_per_s(config: Any, case: Case, new_tokens: int) -> dict[str, fl
         (hidden, 2 * config.intermediate_size),
         (config.intermediate_size, hidden),
     ]
-    layers = config.num_hidden_layers
-    products = layers * sum(_product_seconds(case.batch, *shape) for shape in shapes)
-    products += _product_seconds(case.batch, hidden, config.vocab_size)
+    products = [_Product(case.batch, *shape, layers) for shape in shapes]
+    head = _Product(case.batch, hidden, config.vocab_size, 1)
     own = new_tokens // 2
     if case.group_size == 1:
-        attention = _attention_seconds(case.batch, 1, config, case.prompt_length + own)
+        attention = [_attention(case.batch, 1, config, case.prompt_length + own)]
     else:
-        attention = _attention_seconds(case.num_groups, case.group_size, config, case.prompt_length)
-        attention += _attention_seconds(case.batch, 1, config, own)
+        attention = [
+            _attention(case.num_groups, case.group_size, config, case.prompt_length),
+            _attention(case.batch, 1, config, own),
+        ]
+    attending = 0.0
+
+    def step() -> None:
+        nonlocal attending
+        for layer in range(layers):
+            products[0](layer)
+            start = _clock()
+            for attend in attention:
+                attend(layer)
+            attending += _clock() - start
+            for product in products[1:]:
+                product(layer)
+        head(0)
+
+    repeats = 30
+    seconds = _median_seconds(step, repeats)
     return {
-        "limit_tokens_per_s": case.batch / (products + layers * attention),
-        "limit_products_ms": 1e3 * products,
-        "limit_attention_ms": 1e3 * layers * attention,
+        "limit_tokens_per_s": case.batch / seconds,
+        "limit_step_ms": 1e3 * seconds,
+        "limit_attention_ms": 1e3 * attending / (repeats + 1),
     }
 
 

@@ -19,15 +19,24 @@ constexpr float MASKED = -1e30f;
 static inline lane spread(float x) { return lane{} + x; }
 static inline lane load(const float *p) { return *(const lane *)p; }
 static inline void store(float *p, lane x) { *(lane *)p = x; }
+template <int N> struct Half {
+    typedef float type __attribute__((vector_size(2 * N)));
+};
+template <int N, class T, class F> static inline float fold(T x, F both) { // N bytes
+    typename Half<N / 4>::type low, high;
+    std::memcpy(&low, &x, N / 2);
+    std::memcpy(&high, (const char *)&x + N / 2, N / 2);
+    low = both(low, high);
+    if constexpr (N > 16)
+        return fold<N / 2>(low, both);
+    else
+        return both(low[0], low[1]);
+}
 static inline float sum(lane x) {
-    float total = 0;
-    for (int i = 0; i < W; i++) total += x[i];
-    return total;
+    return fold<64>(x, [](auto a, auto b) { return a + b; });
 }
 static inline float largest(lane x) {
-    float found = x[0];
-    for (int i = 1; i < W; i++) found = x[i] > found ? x[i] : found;
-    return found;
+    return fold<64>(x, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // exp(x) for x <= 88: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2] (Cephes' coefficients), 0 far below; NaN stays NaN.
