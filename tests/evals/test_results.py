@@ -47,6 +47,16 @@ def test_several_samples_of_a_task_are_one_cluster_and_not_independent_trials() 
     assert items[0].value("accuracy") == 0.0
 
 
+def test_tasks_whose_samples_all_passed_still_have_an_interval_with_a_width() -> None:
+    value, num_items, interval = result(items=[item(n, *[1.0] * 4) for n in range(3)], metrics=ACCURACY).rate(
+        "accuracy"
+    )
+    oracle = binomtest(3, 3).proportion_ci(method="wilson")
+    assert (value, num_items) == (1.0, 3)
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx((oracle.low, 1.0))
+
+
 def test_a_single_task_leaves_the_spread_unknown() -> None:
     assert result(items=[item(0, 1.0, 0.0)], metrics=ACCURACY).rate("accuracy") == (0.5, 1, None)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from random_batches import descend, random_rows, row
+from strop.batches import collate
 from strop.errors import RecipeError
 from strop.objectives import CrossEntropy, dft
 
@@ -94,3 +95,9 @@ def test_a_span_weight_holds_for_its_tokens_only() -> None:
 def test_an_unknown_token_scale_is_refused() -> None:
     with pytest.raises(RecipeError, match="token_scale"):
         CrossEntropy(token_scale="square")  # type: ignore[arg-type]
+
+
+def test_counts_are_plain_numbers() -> None:
+    counts = CrossEntropy().count(collate(random_rows(0)))
+    assert {type(count) for count in counts.values()} == {float}
+    assert counts["tokens"] == sum(sum(row.loss_mask) for row in random_rows(0))

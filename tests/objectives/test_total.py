@@ -59,3 +59,9 @@ def test_a_weight_that_climbs_a_loss_or_is_no_number_is_refused(weight: float) -
         Total(((1.0, DPO()), (weight, CrossEntropy())))
     with pytest.raises(RecipeError, match="weight of ValueLoss"):
         ppo(value_weight=weight)
+
+
+def test_a_total_of_one_term_is_that_term() -> None:
+    total = Total(((1.0, PolicyGradient(temperature=0.7)),))
+    assert total.temperature == 0.7
+    assert total.needs == {"logprobs", "entropy"}

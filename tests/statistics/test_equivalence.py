@@ -149,3 +149,18 @@ def test_seeds_that_differ_by_one_value_to_rounding_leave_the_spread_unknown(
     candidate: list[float], baseline: list[float]
 ) -> None:
     assert not is_equivalent_over_seeds(candidate, baseline, margin=0.5)
+
+
+def test_two_unchanged_graded_items_are_no_evidence_of_equivalence() -> None:
+    # 0 changes of n: Wilson's 90 % bound is 2.706 / (n + 2.706), below 0.05 from n = 52 on.
+    for n, expected in ((2, False), (51, False), (52, True)):
+        assert is_equivalent([0.5] * n, [0.5] * n, margin=0.05) is expected
+        assert is_non_inferior([0.7] * n, [0.7] * n, margin=0.05) is expected
+    two_clusters = ["a", "b"] * 30
+    assert not is_equivalent([0.5] * 60, [0.5] * 60, margin=0.05, clusters=two_clusters)
+
+
+def test_items_that_all_differ_by_more_than_the_margin_are_not_equivalent_however_many() -> None:
+    assert not is_equivalent([0.7] * 500, [0.5] * 500, margin=0.1)
+    assert is_non_inferior([0.7] * 500, [0.5] * 500, margin=0.1)
+    assert not is_non_inferior([0.5] * 500, [0.7] * 500, margin=0.1)

@@ -186,3 +186,9 @@ def test_what_is_neither_passed_nor_failed_is_not_counted_as_either(value: float
         compare_paired([value, 1], [0, 1])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="passed or failed"):
         compare_paired([True, False], [value, True])  # type: ignore[list-item]
+
+
+def test_ties_count_however_large_the_differences_are() -> None:
+    # .3 + .2 + .1 and .1 + .2 + .3 differ in their last bit; all plus and all minus are 2 of 8 patterns.
+    for differences in ([0.3e12, 0.2e12, 0.1e12], [0.1e12, 0.2e12, 0.3e12], [0.3, 0.2, 0.1]):
+        assert sign_flip(differences, [0.0] * 3) == 0.25

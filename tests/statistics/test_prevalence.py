@@ -136,3 +136,7 @@ def test_an_audit_too_small_to_show_a_grader_better_than_chance_is_refused() -> 
         true_rate_interval(5, 10, passed_good=200, num_good=1000, failed_bad=1, num_bad=1)
     with pytest.raises(ValueError, match="confidence"):
         true_rate_interval(60, 120, **AUDIT, confidence=1.0)
+
+
+def test_as_many_bad_as_good_ones_kept_is_a_purity_of_one_half() -> None:
+    assert kept_purity(0.5, 0.4, 0.4) == 0.5

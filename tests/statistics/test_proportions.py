@@ -173,3 +173,19 @@ def test_a_win_rate_has_no_negative_counts(counts_: tuple[int, int, int]) -> Non
 
 def test_one_comparison_is_a_win_rate() -> None:
     assert win_rate(1, 0, 0)[0] == win_rate(0, 0, 1)[0] + 1 == 1.0
+
+
+@pytest.mark.parametrize("counts", [(3, 1, 1, 5), (3, 2, 2, 2), (4, 1, 1, 1), (2, 3, 1, 4), (9, 1, 0, 2), (1, 1, 1, 1)])
+def test_the_correlation_is_corrected_for_continuity_only_where_it_is_positive(counts: tuple[int, ...]) -> None:
+    # Newcombe's method 10 written out once more: φ = max(ad - bc - n/2, 0) / √(…) where ad > bc, plain elsewhere.
+    a, b, c, d = counts
+    n = sum(counts)
+    cross = a * d - b * c
+    numerator = max(cross - n / 2, 0) if a * d > b * c else cross
+    phi = numerator / math.sqrt((a + b) * (c + d) * (a + c) * (b + d))
+    one, two = (stats.binomtest(k, n).proportion_ci(0.95, method="wilson") for k in (a + b, a + c))
+    p1, p2 = (a + b) / n, (a + c) / n
+    down, up = (p1 - one.low, two.high - p2), (one.high - p1, p2 - two.low)
+    low, high = (math.sqrt(x * x - 2 * phi * x * y + y * y) for x, y in (down, up))
+    found = rate_difference_interval(*counts)
+    assert (found.low, found.high) == pytest.approx((p1 - p2 - low, p1 - p2 + high))

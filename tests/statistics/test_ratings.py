@@ -186,3 +186,10 @@ def test_who_or_what_was_not_compared_has_no_rating() -> None:
 def test_what_is_compared_with_itself_differs_by_nothing() -> None:
     ratings = bradley_terry([Comparison("a", "b", 1), Comparison("a", "b", 1), Comparison("b", "a", 1)])
     assert ratings.difference("a", "a") == (0.0, Interval(0.0, 0.0))
+
+
+def test_a_seat_that_loses_has_a_negative_coefficient() -> None:
+    # Equal players; whoever sits first wins one of four: the seat is worth ln(1/3).
+    found = bradley_terry([*games("a", "b", 5, 15, 0, 1.0), *games("b", "a", 5, 15, 0, 1.0)])
+    assert found.coefficient(0)[0] == pytest.approx(math.log(1 / 3))
+    assert found.values == pytest.approx((0.0, 0.0), abs=1e-9)

@@ -156,14 +156,16 @@ class SuiteResult:
             return Rate(None, 0, None)
         if num_items == len(values) and set(values) <= {0.0, 1.0}:
             return Rate(sum(values) / len(values), num_items, wilson(sum(values), len(values)))
+        if len(set(values)) == 1 and 0 <= values[0] <= 1:  # no spread: the bootstrap would have no width
+            return Rate(values[0], num_items, wilson(values[0] * num_items, num_items))
         interval = mean_interval(values, clusters=clusters) if num_items > 1 else None
         return Rate(sum(values) / len(values), num_items, interval)
 
     def summary(self, *, slices: bool = True) -> dict[str, Rate]:
         """``metric`` and ``metric[key=value]`` → value, items, 95 % interval.
 
-        Wilson where every item gives one 0 or 1; the bootstrap over items otherwise, with the samples of one task as a
-        cluster.
+        Wilson where every item gives one 0 or 1, and over the items where all values of a rate are equal; the bootstrap
+        over items otherwise, with the samples of one task as a cluster.
         """
         rates = {metric: self.rate(metric) for metric in self.metric_names()}
         for where in self.slice_names() if slices else []:

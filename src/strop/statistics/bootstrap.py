@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from strop.statistics.clusters import cluster_sums, paired_differences, require_paired
+from strop.statistics.clusters import cluster_sums, paired_differences
 from strop.statistics.intervals import Interval, require_confidence
 from strop.statistics.paired import compare_paired
 from strop.statistics.proportions import rate_difference_interval
@@ -64,7 +64,6 @@ def paired_difference(
     Pass or fail, one value an item (all 0 or 1, no ``clusters``): ``rate_difference_interval``, which keeps its width
     where no item changed. Anything else: ``mean_interval`` of the differences.
     """
-    require_paired(candidate, baseline)
     if clusters is None and {*candidate, *baseline} <= {0, 1}:
         return _paired_rates(candidate, baseline, confidence)
     differences = paired_differences(candidate, baseline).tolist()
