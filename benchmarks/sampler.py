@@ -87,10 +87,10 @@ def read_case(name: str) -> Case:
     return Case(name, int(groups), int(size), int(length))
 
 
-def make_policy(name: str) -> Policy:
-    """The embedded base, or a random Llama of that size; in float32, without stop tokens."""
+def make_policy(name: str, dtype: str = "float32") -> Policy:
+    """The embedded base, or a random Llama of that size, without stop tokens; products in ``dtype``."""
     if name == "tiny":
-        policy = Policy.load("strop:tiny", dtype="float32")
+        policy = Policy.load("strop:tiny", dtype=dtype)
         policy.template = _Endless()  # type: ignore[assignment]
         return policy
     hardware.keep_freed_memory()
@@ -106,7 +106,8 @@ def make_policy(name: str) -> Policy:
         tie_word_embeddings=True,
     )
     torch.manual_seed(0)
-    return Policy(transformers.LlamaForCausalLM(config).eval(), _Endless())  # type: ignore[arg-type]
+    model = transformers.LlamaForCausalLM(config).eval()
+    return Policy(model, _Endless(), dtype=getattr(torch, dtype))  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------------------------------------- engines
@@ -353,13 +354,18 @@ def measure_adapters(policy: Policy, model_name: str, options: argparse.Namespac
 
 def _rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for model_name in options.models:
-        policy = make_policy(model_name)
+        policy = make_policy(model_name, options.dtype)
         for name in options.cases:
             if name == "adapters":
                 row = measure_adapters(policy, model_name, options)
             else:
                 row = measure(policy, model_name, read_case(name), options)
-            row |= {"threads": options.threads, "new_tokens": options.new_tokens, "repeats": options.repeats}
+            row |= {
+                "dtype": options.dtype,
+                "threads": options.threads,
+                "new_tokens": options.new_tokens,
+                "repeats": options.repeats,
+            }
             row["clock"] = "cpu" if options.cpu_time else "wall"
             print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
             yield row
@@ -375,6 +381,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["tiny", "25M", "110M"], choices=["tiny", *SHAPES])
     parser.add_argument("--cases", nargs="+", default=["1", "16", "64", "256", "8x8+64", "8x8+256", "adapters"])
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of our matrix products")
     parser.add_argument("--new-tokens", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=hardware.choose_num_threads())
@@ -391,8 +398,8 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     for row in _rows(options):
         held = json.loads(options.json.read_text())["results"] if options.json.exists() else []
-        key = ("model", "case", "threads")
-        results = [old for old in held if any(old[name] != row[name] for name in key)] + [row]
+        key = ("model", "case", "threads", "dtype")
+        results = [old for old in held if any(old.get(name) != row[name] for name in key)] + [row]
         machine = {"processor": _processor(), "torch": torch.__version__, "transformers": transformers.__version__}
         write_json(options.json, {"machine": machine, "results": results})
 

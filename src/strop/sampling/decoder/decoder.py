@@ -189,9 +189,8 @@ class FastDecoder:
             return self._step.run(token_ids, plan, tasks)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        head = self._weights.head
         with _plainly(self._policy.device.type):
-            logits = head(hidden)
+            logits = self._step.logits(hidden)
         cap = self._shape.logit_softcap
         return cap * torch.tanh(logits / cap) if cap else logits
 

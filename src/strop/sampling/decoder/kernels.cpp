@@ -90,6 +90,41 @@ extern "C" void normalise(const Norm *a) {
     }
 }
 
+struct Row { // y = W x + bias for one row: as fast as W can be read
+    int64_t inputs, outputs;
+    const float *x, *weight, *bias; // [inputs], [outputs, inputs], [outputs] or null
+    float *y;
+    int64_t threads;
+};
+
+template <int R> static void products(const Row *a, int64_t at) {
+    lane even[R] = {}, odd[R] = {};
+    const float *w = a->weight + at * a->inputs;
+    int64_t k = 0;
+    for (; k + 2 * W <= a->inputs; k += 2 * W) {
+        const lane first = load(a->x + k), second = load(a->x + k + W);
+        for (int r = 0; r < R; r++) {
+            const float *p = w + r * a->inputs + k;
+            __builtin_prefetch(p + 2 * R * a->inputs);
+            __builtin_prefetch(p + 2 * R * a->inputs + W);
+            even[r] += first * load(p);
+            odd[r] += second * load(p + W);
+        }
+    }
+    for (int r = 0; r < R; r++) {
+        float total = sum(even[r] + odd[r]) + (a->bias ? a->bias[at + r] : 0.0f);
+        for (int64_t i = k; i < a->inputs; i++) total += a->x[i] * w[r * a->inputs + i];
+        a->y[at + r] = total;
+    }
+}
+
+extern "C" void row_product(const Row *a) {
+    const int64_t fours = a->outputs / 4;
+#pragma omp parallel for num_threads(a->threads) if (a->outputs * a->inputs > 262144)
+    for (int64_t i = 0; i < fours; i++) products<4>(a, 4 * i);
+    for (int64_t i = 4 * fours; i < a->outputs; i++) products<1>(a, i);
+}
+
 struct Gate { // out = act(x[:, :size]) * x[:, size:]
     int64_t rows, size, gelu;
     const float *x;

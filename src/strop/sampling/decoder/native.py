@@ -46,6 +46,12 @@ class Norm(ctypes.Structure):
     ]
 
 
+class Row(ctypes.Structure):
+    """Arguments of ``row_product``."""
+
+    _fields_ = [*_fields("inputs outputs", _INT), *_fields("x weight bias y", _PTR), ("threads", _INT)]
+
+
 class Gate(ctypes.Structure):
     """Arguments of ``gate``."""
 
@@ -101,6 +107,7 @@ class Kernels:
     """The compiled functions, each ``f(pointer to its struct)``."""
 
     normalise: Callable[[Any], None]
+    row_product: Callable[[Any], None]
     gate: Callable[[Any], None]
     low_rank: Callable[[Any], None]
     attention: Callable[[Any], None]
@@ -130,7 +137,7 @@ def load_kernels() -> Kernels | str:
         told = getattr(error, "stderr", "") or str(error)
         return f"the kernels could not be compiled: {told.strip().splitlines()[0] if told.strip() else error}"
     functions = {}
-    for name in ("normalise", "gate", "low_rank", "attention"):
+    for name in ("normalise", "row_product", "gate", "low_rank", "attention"):
         function = getattr(library, name)
         function.argtypes, function.restype = [ctypes.c_void_p], None
         functions[name] = function

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from ctypes import addressof
 from dataclasses import dataclass
 from typing import Any
@@ -21,19 +22,23 @@ _KEPT = 512
 """Numbers of tokens whose bindings are kept."""
 
 
+_Product = Callable[[Tensor, Tensor], Tensor]
+"""``product(x, out)``: the result, in ``out`` or in a new tensor."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Layer:
     """One layer bound to the buffers: pointers to structs, and what the matrix products read and write."""
 
     norm: int
-    qkv: Linear
+    qkv: _Product
     attention: native.Attention
-    out: Linear
+    out: _Product
     after_attention: native.Norm | None
     norm_mlp: int
-    gate_up: Linear
+    gate_up: _Product
     gate: native.Gate
-    down: Linear
+    down: _Product
     after_mlp: native.Norm | None
 
 
@@ -111,7 +116,7 @@ class NativeStep:
             self._residual(number, "down", layer.down, b.gated, b, layer.after_mlp)
 
     def _residual(
-        self, number: int, point: str, linear: Linear, x: Tensor, b: _Buffers, norm: native.Norm | None
+        self, number: int, point: str, linear: _Product, x: Tensor, b: _Buffers, norm: native.Norm | None
     ) -> None:
         """Add ``linear(x)``, normalised where the family does that, to the stream."""
         if norm is None:
@@ -180,16 +185,45 @@ class NativeStep:
         }
         return _Layer(
             norm=addressof(self._norm(w.norms["attention"], b.x, b.normed, keep)),
-            qkv=w.qkv,
+            qkv=self._product(w.qkv, b.normed, b.qkv),
             attention=self._attention(w, number, b, keep),
-            out=w.out,
+            out=self._product(w.out, b.attended, b.branch),
             after_attention=after["after_attention"],
             norm_mlp=addressof(self._norm(w.norms["mlp"], b.x, b.normed, keep)),
-            gate_up=w.gate_up,
+            gate_up=self._product(w.gate_up, b.normed, b.gate_up),
             gate=gate,
-            down=w.down,
+            down=self._product(w.down, b.gated, b.branch),
             after_mlp=after["after_mlp"],
         )
+
+    def _product(self, linear: Linear, x: Tensor, out: Tensor) -> _Product:
+        """For one row the matrix is only read: the compiled kernel does that faster than either library."""
+        weight = linear.transposed.t()
+        if len(x) > 1 or weight.dtype != torch.float32 or not weight.is_contiguous():
+            return linear
+        struct = native.Row(
+            inputs=weight.shape[1],
+            outputs=weight.shape[0],
+            x=address(x),
+            weight=address(weight),
+            bias=None if linear.bias is None else address(linear.bias),
+            y=address(out),
+            threads=torch.get_num_threads(),
+        )
+
+        def product(x: Tensor, out: Tensor, held: object = (linear, x, out)) -> Tensor:
+            self._kernels.row_product(addressof(struct))
+            return out
+
+        return product
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The head's product."""
+        head = self._weights.head
+        if len(hidden) > 1 or not hidden.is_contiguous():
+            return head(hidden)
+        out = torch.empty(1, head.transposed.shape[1])
+        return self._product(head, hidden, out)(hidden, out)
 
     def _norm(
         self, norm: tuple[Tensor, float], x: Tensor, out: Tensor, keep: list[Any], *, add: int = 0

@@ -61,6 +61,10 @@ class TorchStep:
             x = self._layer(w, number, x, positions, written, pieces, low_rank)
         return _rms(x, *self._weights.final_norm)
 
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The head's product."""
+        return self._weights.head(hidden)
+
     def _layer(
         self,
         w: LayerWeights,

@@ -31,7 +31,7 @@ class Linear:
     """Wᵀ [inputs, outputs]."""
     bias: Tensor | None
     packed: Tensor | None
-    """W as oneDNN reads it, on a CPU in float32."""
+    """W as oneDNN reads it, on a CPU."""
 
     def uses_packed(self, rows: int) -> bool:
         """Whether oneDNN is the faster library for so many rows."""
@@ -39,11 +39,12 @@ class Linear:
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """The product; in ``out`` where the library can write there, otherwise in a new tensor."""
+        if self.uses_packed(len(x)):
+            low = x.to(self.transposed.dtype)
+            found: Tensor = torch.ops.mkldnn._linear_pointwise(low, self.packed, self.bias, "none", [], "").float()
+            return found
         if self.transposed.dtype != torch.float32:
             return functional.linear(x.to(self.transposed.dtype), self.transposed.t(), self.bias).float()
-        if self.uses_packed(len(x)):
-            found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
-            return found
         if out is None:
             return functional.linear(x, self.transposed.t(), self.bias)
         if self.bias is None:
@@ -53,7 +54,7 @@ class Linear:
 
 def _pack(matrix: Tensor, *, copies: bool) -> Tensor | None:
     """``matrix`` for oneDNN: reordered if a copy may be held, as it is otherwise; None where there is no oneDNN."""
-    if matrix.device.type != "cpu" or matrix.dtype != torch.float32 or not _has_onednn():
+    if matrix.device.type != "cpu" or not _has_onednn(matrix.dtype):
         return None
     if not copies:
         return matrix.contiguous()
@@ -62,15 +63,15 @@ def _pack(matrix: Tensor, *, copies: bool) -> Tensor | None:
 
 
 @cache
-def _has_onednn() -> bool:
-    """Whether this torch has the operations, and they are right about a small product."""
+def _has_onednn(dtype: torch.dtype) -> bool:
+    """Whether this torch has the operations for that dtype, and they are right about a small product."""
     try:
-        x, w = torch.randn(3, 5), torch.randn(7, 5)
+        x, w = torch.randn(3, 5).to(dtype), torch.randn(7, 5).to(dtype)
         packed = torch.ops.mkldnn._reorder_linear_weight(w, _PACKED_ROWS)
         found = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
     except (AttributeError, RuntimeError, NotImplementedError, TypeError):
         return False
-    return torch.allclose(found, x @ w.t(), atol=1e-5)
+    return torch.allclose(found, x @ w.t(), atol=1e-5 if dtype == torch.float32 else 0.1)
 
 
 @dataclass(frozen=True, eq=False)
