@@ -28,7 +28,7 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 SOURCE = ROOT / "src"
 TARGETS = ("segments.py", "statistics", "objectives", "credit", "fused")
-TIME_LIMIT_S = 45
+TIME_LIMIT_S = 120
 GOAL = 0.95
 PYTEST_OPTIONS = (
     *("-x", "-q", "-m", "not slow", "-W", "ignore", "--assert=plain", "-p", "no:cacheprovider"),
@@ -84,14 +84,16 @@ class Mutant:
 
     file: Path
     line: int
+    code: str
+    """The line's text."""
     before: str
     after: str
     source: str
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str, str]:
         """What it is known by in the list of survivors: no line number, so that it outlives edits elsewhere."""
-        return self.file.relative_to(SOURCE / "strop").as_posix(), self.before, self.after
+        return self.file.relative_to(SOURCE / "strop").as_posix(), self.code, self.before, self.after
 
     @property
     def module(self) -> str:
@@ -101,7 +103,8 @@ class Mutant:
 
 def mutants(file: Path) -> Iterator[Mutant]:
     """Every mutant of a file, in the order of its lines."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    tree, lines = ast.parse(text), text.splitlines()
     for parent, name, index, node in list(_places(tree)):
         for replacement in _mutations(node):
             holder = getattr(parent, name)
@@ -114,7 +117,8 @@ def mutants(file: Path) -> Iterator[Mutant]:
                 setattr(parent, name, node)
             else:
                 holder[index] = node
-            yield Mutant(file, node.lineno, _shown(node), _shown(replacement), source)
+            code = lines[node.lineno - 1].strip()
+            yield Mutant(file, node.lineno, code, _shown(node), _shown(replacement), source)
 
 
 def _shown(node: ast.AST) -> str:
@@ -359,20 +363,20 @@ def _report(files: list[Path], every: list[Mutant], survivors: list[Mutant]) -> 
     for name in sorted(names):
         print(f"{name:40} {total[name] - alive[name]:5} of {total[name]:5} killed")
     for mutant in unknown:
-        print(f"SURVIVED {mutant.key[0]}:{mutant.line}: {mutant.before}  →  {mutant.after}")
+        print(f"SURVIVED {mutant.key[0]}:{mutant.line}: {mutant.before}  →  {mutant.after}  in  {mutant.code}")
     for key in gone:
-        print(f"LISTED BUT KILLED OR GONE {key[0]}: {key[1]}  →  {key[2]}")
+        print(f"LISTED BUT KILLED OR GONE {key[0]}: {key[2]}  →  {key[3]}  in  {key[1]}")
     killed = len(every) - len(survivors)
     score = killed / max(1, len(every))
     print(f"{len(every)} mutants, {killed} killed: {score:.1%}; {len(survivors) - len(unknown)} survivors explained")
     return int(score < GOAL or bool(unknown) or bool(gone))
 
 
-def _explained() -> dict[tuple[str, str, str], str]:
+def _explained() -> dict[tuple[str, str, str, str], str]:
     """The survivors that are known, each with its reason."""
     file = TESTS / "mutation_survivors.toml"
     rows = tomllib.loads(file.read_text(encoding="utf-8")).get("survivor", []) if file.exists() else []
-    return {(row["file"], row["before"], row["after"]): row["reason"] for row in rows}
+    return {(row["file"], row["code"], row["before"], row["after"]): row["reason"] for row in rows}
 
 
 if __name__ == "__main__":

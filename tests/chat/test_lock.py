@@ -34,6 +34,7 @@ def save_again(chat: ChatTemplate, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.capability("AB-template-ids-golden")
 @pytest.mark.capability("CT-07")
 def test_the_lock_pins_goldens_as_strings_and_ids(tmp_path: Path) -> None:
     chat = save(tmp_path)

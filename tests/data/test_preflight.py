@@ -84,6 +84,7 @@ def test_shortened_rows_stand_in_the_ledger_with_what_they_lost(tmp_path: Path) 
     assert [json.loads(line)["id"] for line in lines] == ["r0", "r1"]
 
 
+@pytest.mark.capability("AB-train-eval-disjointness")
 def test_exact_duplicates_and_overlap_with_held_out_rows_are_found() -> None:
     data = rows(("ABC", "xyz"), ("Hi", "Yes"), ("ABC", "xyz"), ("ABC", "other"))
     held_out = [Task(id="t", prompt=(Message(role="user", content="  hi "),))]

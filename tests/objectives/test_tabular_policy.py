@@ -133,7 +133,7 @@ def assert_same(step: Tensor, expected: Tensor) -> None:
 # ------------------------------------------------------------------------------------------------- the exact gradient
 
 
-@pytest.mark.capability("RL-02")
+@pytest.mark.capability("RL-02", "IM-11")
 def test_the_exact_gradient_is_that_of_finite_differences() -> None:
     policy, step = TwoTokenPolicy(), 1e-5
     found = exact_gradient(policy)

@@ -38,6 +38,7 @@ def merged(policy: Policy) -> Policy:
     return Policy(policy.merged().eval(), policy.template)
 
 
+@pytest.mark.capability("AB-mixed-adapter-batch")
 @pytest.mark.parametrize("family", ["llama", "gpt2"])  # gpt2 stores its matrices transposed
 def test_every_row_runs_under_its_own_adapter_as_if_it_were_merged_and_alone(tmp_path: Path, family: str) -> None:
     folder = make_model_folder(tmp_path / "base", family)
