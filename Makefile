@@ -58,7 +58,10 @@ mutate: $(VENV)/dev.installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation.py
 
 bench: $(VENV)/dev.installed
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/sampler.py
+	$(BIN)/python benchmarks/supervised.py
+	$(BIN)/python benchmarks/constraints.py
+	$(BIN)/python benchmarks/fused_memory.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .strop runs

@@ -1,9 +1,9 @@
-"""Side by side with the peer, in one run, as ratios: sampling against ``generate``, SFT against TRL, on the base.
+"""Supervised fine-tuning side by side with TRL on the embedded base, in one run, as a ratio.
 
-    python benchmarks/run.py [--repeats 5] [--json FILE]
+    python benchmarks/supervised.py [--repeats 5] [--json FILE]
 
-Both sides are warmed up, repeats are interleaved, and the median of the pairwise ratios is reported. Only useful tokens
-count: drawn before the end of each answer when sampling, not padding when training.
+Both sides are warmed up, repeats are interleaved, and the median of the pairwise ratios is reported. Padding does not
+count.
 """
 
 from __future__ import annotations
@@ -21,48 +21,11 @@ import torch
 from strop.files import write_json
 from strop.methods import sft
 from strop.models import Policy
-from strop.sampling import TorchSampler
 from strop.training import AdamW, train
-from strop.types import SamplingParams
 from strop.worlds import get_world
 
 Rate = Callable[[], float]
 """Runs once and answers useful tokens a second."""
-NEW_TOKENS = 96
-
-
-def sampling(batch: int) -> tuple[Rate, Rate]:
-    """Ours and ``generate`` on the same prompts at temperature 1."""
-    policy = Policy.load("strop:tiny")
-    tasks = get_world("finance").tasks("test", batch)
-    prompts = [policy.template.prompt_ids(task.prompt, task.tools) for task in tasks]
-    stop = policy.template.stop_token_ids
-    width = max(map(len, prompts))
-    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-
-    def ours() -> float:
-        start = time.monotonic()
-        params = SamplingParams(max_new_tokens=NEW_TOKENS)
-        found = TorchSampler(policy).sample(prompts, params, seeds=range(batch))
-        return sum(len(completion.token_ids) for completion in found) / (time.monotonic() - start)
-
-    def theirs() -> float:
-        start = time.monotonic()
-        with torch.inference_mode():
-            out = policy.model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                max_new_tokens=NEW_TOKENS,
-                do_sample=True,
-                top_k=0,
-                eos_token_id=list(stop),
-                pad_token_id=0,
-            )[:, width:]
-        ended = (out == stop[0]).int().cumsum(1)
-        return float(((ended - (out == stop[0]).int()) == 0).sum()) / (time.monotonic() - start)
-
-    return ours, theirs
 
 
 def fine_tuning(num_rows: int, batch: int) -> tuple[Rate, Rate]:
@@ -127,17 +90,11 @@ def compare(name: str, pair: tuple[Rate, Rate], repeats: int) -> dict[str, float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "supervised.json")
     options = parser.parse_args()
-    results = [
-        compare("sampling, batch 1, generate", sampling(1), options.repeats),
-        compare("sampling, batch 64, generate", sampling(64), options.repeats),
-        compare("sampling, batch 256, generate", sampling(256), options.repeats),
-        compare("SFT, 512 rows, batch 16, TRL", fine_tuning(512, 16), options.repeats),
-    ]
-    if options.json:
-        machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
-        write_json(options.json, {"machine": machine, "torch": torch.__version__, "results": results})
+    results = [compare("SFT, 512 rows, batch 16, TRL", fine_tuning(512, 16), options.repeats)]
+    machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+    write_json(options.json, {"machine": machine, "torch": torch.__version__, "results": results})
 
 
 if __name__ == "__main__":
