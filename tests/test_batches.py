@@ -36,7 +36,11 @@ def rows_of(batch: Batch) -> list[Sample]:
 
 def single_precision(sample: Sample) -> Sample:
     streams = {key: tuple(torch.tensor(s, dtype=torch.float32).tolist()) for key, s in sample.streams.items()}
-    return replace(sample, streams=streams)
+    facts = {
+        key: value if key == "group_ids" else torch.tensor(value, dtype=torch.float32).item()
+        for key, value in sample.facts.items()
+    }
+    return replace(sample, streams=streams, facts=facts)
 
 
 @thorough

@@ -101,3 +101,8 @@ def test_counts_are_plain_numbers() -> None:
     counts = CrossEntropy().count(collate(random_rows(0)))
     assert {type(count) for count in counts.values()} == {float}
     assert counts["tokens"] == sum(sum(row.loss_mask) for row in random_rows(0))
+
+
+def test_the_temperature_of_a_likelihood_is_not_a_setting() -> None:
+    with pytest.raises(TypeError, match="temperature"):
+        CrossEntropy(temperature=0.5)  # type: ignore[call-arg]

@@ -524,3 +524,10 @@ def test_a_student_earns_what_its_teacher_earns_by_learning_on_its_own_samples(b
     assert before < 0.3
     assert after > 0.8
     assert teacher.logprobs(rewarded).sum().exp().item() == pytest.approx((math.e**4 / (math.e**4 + 2)) ** 2)
+
+
+def test_listed_probabilities_that_round_to_more_than_one_leave_no_negative_tail() -> None:
+    rows = [sample([[0.0] * 5], [[0, 1, 2]], [[0.6, 0.4, 1e-3]])]
+    result = descend(Divergence(), rows)
+    assert result.metrics["teacher_tail"] == 0.0
+    assert math.isfinite(result.value)

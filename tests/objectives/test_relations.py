@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from random_batches import Descent, descend, masked_out, random_rows
+from strop.batches import collate
 from strop.objectives import (
     DPO,
     IPO,
@@ -207,6 +208,7 @@ def test_untrained_tokens_and_streams_get_no_gradient(objective: Objective, seed
 def test_nothing_to_train_is_zero_loss_with_zero_gradient(objective: Objective) -> None:
     result = descend(objective, [masked_out(row) for row in random_rows(0)])
     assert result.value == 0.0
+    assert all(math.isfinite(value) for value in result.metrics.values())
     assert not any(result.gradient_of(output).any() for output in result.by_output)
 
 
@@ -221,3 +223,8 @@ def test_certain_and_hopeless_tokens_stay_finite(objective: Objective, logprob: 
     assert math.isfinite(result.value)
     assert all(result.gradient_of(output).isfinite().all() for output in result.by_output)
     assert all(math.isfinite(value) for value in result.metrics.values())
+
+
+@every_objective
+def test_denominators_are_plain_numbers(objective: Objective) -> None:
+    assert {type(count) for count in objective.count(collate(random_rows(0))).values()} == {float}

@@ -114,6 +114,7 @@ def test_only_the_scores_at_the_ends_of_steps_are_read() -> None:
 def test_steps_behind_the_first_error_are_unlabelled_and_not_negative() -> None:
     assert labels_until_first_error([1, 0, -1, 1, -1]) == (1.0, 1.0, 0.0, None, None)
     assert labels_until_first_error([1, 1]) == (1.0, 1.0)
+    assert {type(label) for label in labels_until_first_error([1, -1])} == {float}
     assert labels_until_first_error([-1, -1]) == (0.0, None)
     assert labels_until_first_error([]) == ()
     mask, labels = label_steps(4, [(1, 2), (2, 3), (3, 4)], labels_until_first_error([1, -1, 1]))

@@ -164,3 +164,10 @@ def test_items_that_all_differ_by_more_than_the_margin_are_not_equivalent_howeve
     assert not is_equivalent([0.7] * 500, [0.5] * 500, margin=0.1)
     assert is_non_inferior([0.7] * 500, [0.5] * 500, margin=0.1)
     assert not is_non_inferior([0.5] * 500, [0.7] * 500, margin=0.1)
+
+
+def test_what_was_not_seen_counts_on_both_sides_of_the_difference() -> None:
+    # 100 items all .03 better: 0 further changes of 100 leave .03 ± .0263, which reaches beyond .05 above only.
+    assert not is_equivalent([0.53] * 100, [0.5] * 100, margin=0.05)
+    assert not is_equivalent([0.5] * 100, [0.53] * 100, margin=0.05)
+    assert is_equivalent([0.53] * 100, [0.5] * 100, margin=0.06)

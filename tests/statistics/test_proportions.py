@@ -175,7 +175,7 @@ def test_one_comparison_is_a_win_rate() -> None:
     assert win_rate(1, 0, 0)[0] == win_rate(0, 0, 1)[0] + 1 == 1.0
 
 
-@pytest.mark.parametrize("counts", [(3, 1, 1, 5), (3, 2, 2, 2), (4, 1, 1, 1), (2, 3, 1, 4), (9, 1, 0, 2), (1, 1, 1, 1)])
+@pytest.mark.parametrize("counts", [(3, 1, 1, 5), (3, 2, 2, 2), (4, 1, 1, 1), (2, 3, 1, 4), (9, 1, 0, 2), (1, 0, 0, 1)])
 def test_the_correlation_is_corrected_for_continuity_only_where_it_is_positive(counts: tuple[int, ...]) -> None:
     # Newcombe's method 10 written out once more: φ = max(ad - bc - n/2, 0) / √(…) where ad > bc, plain elsewhere.
     a, b, c, d = counts
