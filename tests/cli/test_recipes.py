@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from strop.cli.init import starter_files
+from strop.methods.cards import CARDS
 from strop.pipeline.order import check_order
 from strop.pipeline.reading import read_recipe
 
@@ -61,6 +62,13 @@ def test_explain_tells_formula_source_file_and_test(strop, method: str) -> None:
     said = strop("explain", method).out
     for part in ("Source", "src/strop/", "tests/"):
         assert part in said
+
+
+def test_explain_of_nothing_lists_the_cards(strop) -> None:
+    said = strop("explain").out
+    assert "grpo" in said
+    assert "Supervised fine-tuning" in said
+    assert said.count("\n") >= len(CARDS)
 
 
 def test_explain_of_an_unknown_method_names_the_nearest(strop) -> None:

@@ -151,3 +151,19 @@ def test_patterns_mean_what_ecma_262_says() -> None:
     assert python_pattern(r"^\s$").search("\ufeff")
     assert not python_pattern(r"^\S$").search("\ufeff")
     assert python_pattern(r"^[[/\/]$").search("[")
+
+
+@pytest.mark.parametrize(
+    ("number", "divisor", "is_multiple"),
+    [
+        (320069.85, 0.01, True),
+        (0.075, 0.0001, True),
+        (0.00751, 0.0001, False),
+        (1e308, 0.123456789, False),
+        (7, 2, False),
+    ],
+)
+def test_a_multiple_is_one_of_the_decimals_as_written(number: float, divisor: float, is_multiple: bool) -> None:
+    validator = SchemaValidator({"type": "number", "multipleOf": divisor})
+    assert (validator.errors(number) == ()) is is_multiple
+    assert SchemaValidator({"multipleOf": divisor}).errors("no number") == ()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
 
 from scripted_decoder import ScriptedDecoder
-from strop.errors import NonFiniteError, PromptError
+from strop.errors import NonFiniteError, PromptError, UserError
 from strop.models import LoRA, Policy
 from strop.sampling import Request, TorchSampler, row_seed
 from strop.sampling.generic import GenericDecoder
@@ -268,3 +268,9 @@ def test_the_time_to_take_over_the_weights_is_reported(policy: Policy) -> None:
     sampler.sample(make_prompts([5]), SamplingParams(max_new_tokens=2), seeds=[0])
     sampler.sample(make_prompts([5]), SamplingParams(max_new_tokens=2), seeds=[0])
     assert sampler.throughput.refresh_seconds == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("prompts", "what"), [([1, 2, 3], "3 prompts with 1 seeds"), ([["hello"]], "'hello'")])
+def test_what_is_no_list_of_prompts_is_refused(family_policy: Policy, prompts: Any, what: str) -> None:
+    with pytest.raises(UserError, match=what):
+        TorchSampler(family_policy).sample(prompts, SamplingParams(max_new_tokens=2), seeds=[0])

@@ -62,10 +62,13 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def explain(method: Annotated[str, typer.Argument(help="sft, dpo, grpo, …")]) -> None:
-    """Print the method card."""
-    from strop.methods.cards import CARDS, card_text
+def explain(method: Annotated[str, typer.Argument(help="sft, dpo, grpo, …; none: the list")] = "") -> None:
+    """Print the method card, or the list of all."""
+    from strop.methods.cards import CARDS, card_text, load_card
 
+    if not method:
+        console.say("\n".join(f"{name:24} {load_card(name).title}" for name in CARDS))
+        return
     if method not in CARDS:
         near = nearest(method, CARDS)
         raise RecipeError(

@@ -46,7 +46,8 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary) -> Compil
         raise ConstraintError(
             f"the constraint ({constraint.kind}) is refused",
             why="; ".join(plan.reasons),
-            do="simplify it" + (", or set strict=False to have finished texts checked" if plan.is_checkable else ""),
+            do="correct it, or say it with what can be enforced"
+            + (", or set strict=False to have finished texts checked" if plan.is_checkable else ""),
         )
     assert plan.engine is not None
     compiled = CompiledConstraint(constraint, vocabulary, plan, plan.engine)

@@ -55,6 +55,8 @@ def preflight(constraint: Constraint, vocabulary: Vocabulary) -> Plan:
 
     ``constraint.strict`` refuses everything but exact, and says what would be left to checking afterwards.
     """
+    if constraint.kind not in _PLANNERS:
+        return Plan(enforcement="refused", reasons=(f"the kinds are {', '.join(_PLANNERS)}",))
     try:
         plan = _PLANNERS[constraint.kind](constraint.value, vocabulary)
     except ConstraintError as error:

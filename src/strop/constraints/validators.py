@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -184,7 +185,15 @@ def _dependencies(validator: Any, dependencies: Any, instance: Any, _: Any) -> I
 
 @lru_cache(maxsize=8)
 def _extended(base: Any) -> Any:
-    return extend(base, {"dependencies": _dependencies})  # type: ignore[no-untyped-call]
+    return extend(base, {"dependencies": _dependencies, "multipleOf": _multiple_of})  # type: ignore[no-untyped-call]
+
+
+def _multiple_of(validator: Any, divisor: float, instance: object, schema: Schema) -> Iterator[ValidationError]:
+    """``multipleOf`` of the decimal numbers as they are written: 320069.85 is a multiple of 0.01, its double is not."""
+    if not validator.is_type(instance, "number"):
+        return
+    if (Fraction(repr(instance)) / Fraction(repr(divisor))).denominator != 1:
+        yield ValidationError(f"{instance!r} is not a multiple of {divisor!r}")
 
 
 class _Formats(jsonschema.FormatChecker):

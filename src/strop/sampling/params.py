@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import inf, isfinite
+from numbers import Integral
 
 from strop.errors import PromptError, RecipeError
 from strop.types import SamplingParams
@@ -66,6 +67,15 @@ def check_prompt(
     """Refuse a prompt that is empty, has ids out of range, or leaves too little room. Raises: PromptError."""
     if not len(prompt):
         raise PromptError("the prompt is empty", index=index, where=where, do="give it a message")
+    given: Sequence[object] = prompt
+    strange = next((token for token in given if not isinstance(token, Integral)), None)
+    if strange is not None:
+        raise PromptError(
+            f"the prompt holds {strange!r}, which is no token id",
+            index=index,
+            where=where,
+            do="give token ids, for instance template.prompt_ids(messages)",
+        )
     if min(prompt) < 0 or max(prompt) >= vocab_size:
         odd = next(token for token in prompt if not 0 <= token < vocab_size)
         raise PromptError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from strop.errors import RecipeError
 from strop.sampling.adapters import read_adapter
 from strop.sampling.decoding import Adapter, Decoder
 from strop.sampling.engine import Engine
@@ -91,8 +92,13 @@ class TorchSampler:
         ``max_new_tokens`` in the context (never clipped); RecipeError for impossible parameters, ConstraintError for an
         impossible constraint; ModelError for an unknown adapter; NonFiniteError when the model's logits are not finite.
         """
-        assert len(seeds) == len(prompts), f"{len(prompts)} prompts with {len(seeds)} seeds"
-        assert adapters is None or len(adapters) == len(prompts), f"{len(prompts)} prompts, not as many adapters"
+        for name, given in (("seeds", seeds), ("adapters", adapters)):
+            if given is not None and len(given) != len(prompts):
+                raise RecipeError(
+                    f"{len(prompts)} prompts with {len(given)} {name}",
+                    why="every prompt has its own; `prompts` is a list of prompts, each a list of token ids",
+                    do=f"give one of {name} a prompt",
+                )
         requests = [
             Request(
                 prompt=tuple(prompt),

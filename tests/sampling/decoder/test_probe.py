@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,7 +114,7 @@ def test_without_a_compiler_torch_computes_everything(monkeypatch: pytest.Monkey
         assert native_module.load_kernels() == "there is no C++ compiler (g++ or clang++) on this machine"
         found = probe(policy_of(make(transformers.LlamaConfig(**SHAPE))))
         assert isinstance(found, FastDecoder)
-        assert found.name == "the hand-written llama step with torch operations"
+        assert found.name.startswith("the hand-written llama step with torch operations (there is no C++ compiler")
     finally:
         native_module.load_kernels.cache_clear()
 
@@ -126,5 +127,25 @@ def test_a_compiler_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path
         told = native_module.load_kernels()
         assert isinstance(told, str)
         assert told.startswith("the kernels could not be compiled: ")
+    finally:
+        native_module.load_kernels.cache_clear()
+
+
+def test_a_damaged_binary_is_built_again_instead_of_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native_module.load_kernels.cache_clear()
+    try:
+        found = native_module.load_kernels()
+        if isinstance(found, str):
+            pytest.skip(f"no compiled kernels: {found}")
+        (binary,) = (tmp_path / "strop").glob("*.so")
+        whole = binary.read_bytes()
+        damaged = binary.with_suffix(".new")
+        damaged.write_bytes(whole[:1000])
+        damaged.replace(binary)  # a new file: the one that is loaded stays as it is
+        assert not native_module._is_whole(binary)
+        native_module.load_kernels.cache_clear()
+        assert not isinstance(native_module.load_kernels(), str)
+        assert native_module._is_whole(binary)
     finally:
         native_module.load_kernels.cache_clear()

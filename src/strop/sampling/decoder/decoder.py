@@ -48,7 +48,9 @@ class FastDecoder:
         parts = (self._weights, self._pages, self._rotary, self._adapters)
         is_native = isinstance(kernels, Kernels) and policy.device.type == "cpu"
         self._step = NativeStep(kernels, *parts) if is_native and isinstance(kernels, Kernels) else TorchStep(*parts)
-        self.name = f"the hand-written {policy.model.config.model_type} step with {self._step.name}"
+        # Why there are no kernels is told only where they would have been used.
+        why = f" ({kernels})" if isinstance(kernels, str) and policy.device.type == "cpu" else ""
+        self.name = f"the hand-written {policy.model.config.model_type} step with {self._step.name}{why}"
         self._slots: tuple[int, ...] = ()
         self._plan: Plan | None = None
         self._tasks: Tasks | None = None

@@ -130,7 +130,7 @@ def load_kernels() -> Kernels | str:
     source = Path(__file__).with_name("kernels.cpp")
     try:
         path = _cache_folder() / f"kernels-{_identity(source, compiler)}.so"
-        if not path.exists():
+        if not _is_whole(path):
             _build(compiler, source, path)
         library = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
@@ -142,6 +142,12 @@ def load_kernels() -> Kernels | str:
         function.argtypes, function.restype = [ctypes.c_void_p], None
         functions[name] = function
     return Kernels(**functions)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the binary is the one that was built: loading a damaged one would end the process without a word."""
+    digest = path.with_suffix(".sha256")
+    return path.exists() and digest.exists() and digest.read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _cache_folder() -> Path:
@@ -170,4 +176,8 @@ def _build(compiler: str, source: Path, path: Path) -> None:
         built = Path(folder) / "kernels.so"
         command = [compiler, *_FLAGS, "-o", str(built), str(source)]
         subprocess.run(command, capture_output=True, text=True, check=True, timeout=_BUILD_TIMEOUT_S)
+        digest = Path(folder) / "kernels.sha256"
+        digest.write_text(hashlib.sha256(built.read_bytes()).hexdigest())
+        # Two processes may build at once, and their binaries may differ: the loser of the race builds again.
         built.replace(path)
+        digest.replace(path.with_suffix(".sha256"))
