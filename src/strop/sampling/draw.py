@@ -47,7 +47,7 @@ def uniforms(seeds: Sequence[int], num_draws: int) -> Tensor:
     Draw t of a row is the upper 53 bits of the t-th word of a Philox generator keyed by its seed (*Source*: Salmon et
     al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): neither its companions nor another NumPy can change it.
     """
-    words = [np.random.Philox(key=seed & (2**128 - 1)).random_raw(num_draws) for seed in seeds]
+    words = [np.random.Philox(key=int(seed) & (2**128 - 1)).random_raw(num_draws) for seed in seeds]
     return torch.from_numpy((np.stack(words) >> 11) * 2.0**-53)
 
 
