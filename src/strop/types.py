@@ -156,6 +156,11 @@ class Completion:
     violations: tuple[str, ...] = ()
     """What the validator of record finds wrong in a finished text whose constraint was not enforced token by token."""
 
+    @property
+    def is_truncated(self) -> bool:
+        """Whether it was cut off, by length, deadline or cancel: then it is no whole answer."""
+        return self.finish_reason != "stop"
+
 
 VerdictState = Literal["graded", "unparsable", "timeout", "error", "infrastructure"]
 
