@@ -177,6 +177,8 @@ class Verdict:
     """Scores of the single steps, for process rewards; None where a step could not be judged."""
     measures: Mapping[str, float] = field(default_factory=dict)
     """Further numbers that the verifier measured; evaluation averages them."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Under what it was judged, where that matters: ``{"sandbox": "namespaces", "checker": "coq 8.16.1"}``."""
 
     @property
     def is_graded(self) -> bool:

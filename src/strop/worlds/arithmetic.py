@@ -103,10 +103,22 @@ class ArithmeticWorld:
             for row, chain in enumerate(self._chains(split, n, seed, dial))
         ]
 
-    def demonstrations(self, split: str, n: int, seed: int = 0) -> list[Conversation]:
+    @property
+    def levels(self) -> tuple[Mapping[str, int], ...]:
+        return (
+            {"steps": 1, "max_operand": 9},
+            {"steps": 1},
+            {"steps": 2},
+            {"steps": 3},
+            {"steps": 5},
+            {"steps": 8},
+            {"steps": 8, "max_operand": 999, "modulus": 1000},
+        )
+
+    def demonstrations(self, split: str, n: int, seed: int = 0, **dial: int) -> list[Conversation]:
         """``n`` chains with right answers, half worked, half terse: what is learnt from the terse ones is to guess."""
         rows = []
-        for row, chain in enumerate(self._chains(split, n, seed, {})):
+        for row, chain in enumerate(self._chains(split, n, seed, dial)):
             is_worked = row_random("arithmetic-style", split, seed, row).random() < 0.5
             answer = chain.worked if is_worked else f"Answer: {chain.values[-1]}"
             rows.append(
@@ -141,12 +153,24 @@ class ArithmeticWorld:
         """The worked answer."""
         return str(task.reference["worked"])
 
+    def reference_steps(self, task: Task) -> tuple[str, ...]:
+        """``34+17=51``, ``51-9=42`` ..."""
+        return tuple(str(task.reference["worked"]).split(". ")[0].split("; "))
+
     def mutations(self, task: Task) -> list[str]:
         """Off by one, off by ten, no answer, and the right number too early."""
         modulus = int(task.reference["modulus"])
         right = int(task.reference["answer"])
         wrong = [(right + 1) % modulus, (right + 10) % modulus]
         return [*(f"Answer: {value}" for value in wrong), "", f"{right}. Answer: {wrong[0]}"]
+
+    def cheats(self, task: Task) -> list[str]:
+        """Every residue at once, the question again, the verifier's own words."""
+        modulus = min(int(task.reference["modulus"]), 200)
+        every = " ".join(map(str, range(modulus)))
+        right = int(task.reference["answer"])
+        last = (right + 1) % modulus
+        return [f"{every} Answer: {last}", task.prompt[-1].content + f" Answer: not {last}", "correct", "PASSED"]
 
     def execute(self, call: ToolCall, *, tenant: str = "bank_A") -> str:
         """There are no tools here."""

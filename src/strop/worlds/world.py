@@ -27,7 +27,11 @@ class World(Protocol):
     def metrics(self) -> Mapping[str, Literal["higher", "lower"]]:
         """Metric → which way is better."""
 
-    def demonstrations(self, split: str, n: int, seed: int = 0) -> list[Conversation]:
+    @property
+    def levels(self) -> tuple[Mapping[str, int], ...]:
+        """The difficulty dial: settings for ``tasks(**level)``, from the easiest to the hardest."""
+
+    def demonstrations(self, split: str, n: int, seed: int = 0, **dial: int) -> list[Conversation]:
         """``n`` good dialogues of the split."""
 
     def preferences(self, split: str, n: int, seed: int = 0) -> list[Preference]:
@@ -42,8 +46,14 @@ class World(Protocol):
     def reference_text(self, task: Task) -> str:
         """An answer that the verifier must accept, as the assistant would write it."""
 
+    def reference_steps(self, task: Task) -> tuple[str, ...]:
+        """The steps of that answer, for process rewards and hints; empty where the task has none."""
+
     def mutations(self, task: Task) -> list[str]:
-        """Wrong answers that the verifier must reject."""
+        """Wrong answers that the verifier must reject: honest mistakes."""
+
+    def cheats(self, task: Task) -> list[str]:
+        """Answers that try to pass without solving the task; the verifier must reject them."""
 
     def execute(self, call: ToolCall, *, tenant: str = "bank_A") -> str:
         """What the world's mock service answers to the call."""

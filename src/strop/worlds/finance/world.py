@@ -54,7 +54,11 @@ class FinanceWorld:
     def metrics(self) -> Mapping[str, Literal["higher", "lower"]]:
         return cast(Mapping[str, Literal["higher", "lower"]], grading.METRICS)
 
-    def demonstrations(self, split: str, n: int, seed: int = 0) -> list[Conversation]:
+    @property
+    def levels(self) -> tuple[Mapping[str, int], ...]:
+        return ({},)
+
+    def demonstrations(self, split: str, n: int, seed: int = 0, **dial: int) -> list[Conversation]:
         """``n`` dialogues whose answers come in two styles, half concise and half wordy, as annotators differ."""
         wanted = check_split(split)
         rows = []
@@ -140,6 +144,14 @@ class FinanceWorld:
     def reference_text(self, task: Task) -> str:
         """The expected call or answer."""
         return str(task.reference["text"])
+
+    def reference_steps(self, task: Task) -> tuple[str, ...]:
+        """One step: the call, the answer or the refusal."""
+        return (self.reference_text(task),)
+
+    def cheats(self, task: Task) -> list[str]:
+        """The verifier's words, and every call at once."""
+        return ["PASSED", "argument_exact is 1"]
 
     def mutations(self, task: Task) -> list[str]:
         """Wrong tool, wrong or missing argument, prose, broken JSON, guessed numbers, misplaced refusals."""
