@@ -69,7 +69,7 @@ def sample(
     text = sys.stdin.read().strip() if prompt == "-" else prompt
     ids = sampler.policy.template.prompt_ids([*opening, Message(role="user", content=text)], tools)
     for completion in sampler.sample([ids] * num, params, seeds=[row_seed(seed, index) for index in range(num)]):
-        cut = " …[cut off]" if completion.finish_reason != "stop" else ""
+        cut = " …[cut off]" if completion.is_truncated else ""
         console.say(completion.text + cut)
 
 

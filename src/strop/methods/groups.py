@@ -60,7 +60,7 @@ def _sample(rollout: Rollout, advantage: float, group_id: int, name: str) -> Sam
         facts={
             "group_ids": group_id,
             "rewards": _reward(rollout),
-            "is_truncated": float(completion.finish_reason != "stop"),
+            "is_truncated": float(completion.is_truncated),
         },
     )
 
@@ -73,7 +73,7 @@ def _measured(rollouts: Sequence[Rollout], is_graded: Tensor, informative: Tenso
         "reward": sum(map(_reward, graded)) / len(graded),
         "pass_rate": sum(rollout.verdict.passed for rollout in graded) / len(graded),
         "graded_share": len(graded) / len(rollouts),
-        "truncated_share": sum(r.completion.finish_reason != "stop" for r in rollouts) / len(rollouts),
+        "truncated_share": sum(r.completion.is_truncated for r in rollouts) / len(rollouts),
         "completion_length": sum(len(r.completion.token_ids) for r in rollouts) / len(rollouts),
         "zero_variance_share": 1 - informative.float().mean().item(),
         **{f"ungraded_{state}": float(number) for state, number in ungraded.items()},

@@ -45,7 +45,7 @@ def converse(
 
 def _read(template: ChatTemplate, completion: Completion) -> Message:
     """The assistant's turn; as bare text when it was cut off or breaks the grammar of tool calls."""
-    if completion.finish_reason == "stop":
+    if not completion.is_truncated:
         try:
             return template.parse(completion.text)
         except ValueError:

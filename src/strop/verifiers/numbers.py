@@ -125,7 +125,7 @@ class NumberAnswer:
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         expected = reference_number(task)
-        if completion.finish_reason != "stop":
+        if completion.is_truncated:
             return Verdict(score=0.0, passed=False, reasons=("truncated",))
         found = final_number(completion.text)
         if found is None:

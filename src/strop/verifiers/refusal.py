@@ -78,7 +78,7 @@ def said_boundary(task: Task, completion: Completion) -> Boundary | None:
 
     None for an empty or truncated completion: neither an answer nor a refusal.
     """
-    if completion.finish_reason != "stop":
+    if completion.is_truncated:
         return None
     return detect_boundary(
         completion.text,
@@ -100,7 +100,7 @@ class BoundaryAnswer:
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         expected = reference_boundary(task)
-        if completion.finish_reason != "stop":
+        if completion.is_truncated:
             return Verdict(score=0.0, passed=False, reasons=("truncated",))
         said = said_boundary(task, completion)
         if said is None:

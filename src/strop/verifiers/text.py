@@ -35,7 +35,7 @@ class ExactAnswer:
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         accepted = _accepted(task)
-        if completion.finish_reason != "stop":
+        if completion.is_truncated:
             return Verdict(score=0.0, passed=False, reasons=("truncated",))
         marked = marked_answer(completion.text)
         said = normalise(completion.text if marked is None else marked)

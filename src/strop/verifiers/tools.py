@@ -183,7 +183,7 @@ class ToolCallAnswer:
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         expected = expected_calls(task)
-        if completion.finish_reason != "stop":
+        if completion.is_truncated:
             return Verdict(score=0.0, passed=False, reasons=("truncated",))
         try:
             found = parse_calls(completion.text)
@@ -222,8 +222,8 @@ def measure_calls(task: Task, completion: Completion) -> dict[str, float | None]
     """
     expected = expected_calls(task)
     try:
-        found = parse_calls(completion.text) if completion.finish_reason == "stop" else ()
-        is_parsed = completion.finish_reason == "stop"
+        found = () if completion.is_truncated else parse_calls(completion.text)
+        is_parsed = not completion.is_truncated
     except ValueError:
         found, is_parsed = (), False
     lenient = find_calls(completion.text, task.tools)

@@ -110,7 +110,7 @@ class UserVerifier:
         if "result" in answer:
             result = answer["result"]
             passed = result["score"] >= self.pass_at if result["passed"] is None else result["passed"]
-            truncated = completion.finish_reason != "stop"
+            truncated = completion.is_truncated
             return Verdict(
                 score=result["score"],
                 passed=passed and not truncated,
