@@ -51,11 +51,7 @@ class _Endless:
 
     stop_token_ids: tuple[int, ...] = ()
 
-    @property
-    def tokenizer(self) -> _Endless:
-        return self
-
-    def decode(self, token_ids: Sequence[int], **settings: Any) -> str:
+    def text_of(self, token_ids: Sequence[int]) -> str:
         return ""
 
 

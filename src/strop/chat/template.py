@@ -166,7 +166,13 @@ class ChatTemplate:
         ids = list(token_ids)
         if ids and ids[-1] in self.stop_token_ids:
             ids.pop()
-        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return self.text_of(ids)
+
+    def text_of(self, token_ids: Sequence[int]) -> str:
+        """The text of ``token_ids`` as they stand: control tokens kept, stop tokens too, no spaces cleaned up."""
+        return str(
+            self.tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
 
     def parse(self, text: str) -> Message:
         """One assistant turn read back: content, strict ``<tool_call>`` JSON calls, ``<think>`` reasoning.

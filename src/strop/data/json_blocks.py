@@ -15,19 +15,12 @@ def json_mask(template: ChatTemplate, rendered: Rendered, content_mask: Sequence
         if span.kind != "content" or not any(content_mask[span.start : span.end]):
             continue
         ids = rendered.token_ids[span.start : span.end]
-        ends = [len(_text(template, ids[: i + 1])) for i in range(len(ids))]
-        for start, stop in blocks(_text(template, ids)):
+        ends = [len(template.text_of(ids[: i + 1])) for i in range(len(ids))]
+        for start, stop in blocks(template.text_of(ids)):
             for index, end in enumerate(ends):
                 begin = ends[index - 1] if index else 0
                 mask[span.start + index] |= begin < stop and end > start
     return tuple(mask)
-
-
-def _text(template: ChatTemplate, token_ids: Sequence[int]) -> str:
-    text: str = template.tokenizer.decode(
-        list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-    )
-    return text
 
 
 def blocks(text: str) -> Iterator[tuple[int, int]]:

@@ -110,7 +110,7 @@ def _runs(
     runs = []
     for (role, is_trained), group in groupby(zip(token_ids, roles, mask), key=lambda token: token[1:]):
         ids = [token for token, _, _ in group]
-        text = template.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        text = template.text_of(ids)
         runs.append(Run(text, role, is_trained, len(ids)))
     return tuple(runs)
 

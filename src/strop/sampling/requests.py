@@ -81,15 +81,10 @@ class Row:
         self._template = template
         self._stops = frozenset((*template.stop_token_ids, *request.params.stop_token_ids))
         self._uniforms: list[float] = []
-        self._growing = GrowingText(self._decode, self.params.stop) if request.stream or self.params.stop else None
-        self._num_told = 0
-
-    def _decode(self, token_ids: Sequence[int]) -> str:
-        return str(
-            self._template.tokenizer.decode(
-                list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
+        self._growing = (
+            GrowingText(template.text_of, self.params.stop) if request.stream or self.params.stop else None
         )
+        self._num_told = 0
 
     @property
     def length(self) -> int:
@@ -197,7 +192,7 @@ class Row:
         ids = self.token_ids
         if reason == "stop" and ids and ids[-1] in self._stops:
             ids = ids[:-1]
-        text = self._decode(ids)
+        text = self._template.text_of(ids)
         if self._growing is not None:
             self._growing.close(text)
             text = self._growing.text if self.params.stop else text

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,7 @@ def test_weights_of_another_version_are_an_error(server: Any) -> None:
 
 
 def test_ids_beyond_the_vocabulary_and_false_stops_are_seen_with_a_template(server: Any) -> None:
-    template: Any = type("T", (), {"vocab_size": 13, "stop_token_ids": (2,), "tokenizer": Tokens})
+    template: Any = type("T", (), {"vocab_size": 13, "stop_token_ids": (2,), "text_of": staticmethod(text_of)})
     assert "the token id 13, the vocabulary has 13" in refused(server, template=template).why
     template.vocab_size = 50
     found, _ = ask(server, template=template)
@@ -216,16 +217,13 @@ def test_ids_beyond_the_vocabulary_and_false_stops_are_seen_with_a_template(serv
     assert "says that it stopped, but token 3 of 8 is 4, which ends nothing" in error.why
 
 
-class Tokens:
-    """A tokenizer whose text shows the ids."""
-
-    @staticmethod
-    def decode(ids: list[int], **_: object) -> str:
-        return "".join(f"<{token}>" for token in ids)
+def text_of(ids: Sequence[int]) -> str:
+    """A text that shows the ids."""
+    return "".join(f"<{token}>" for token in ids)
 
 
 def test_a_stop_text_ends_a_completion_whose_tokens_stay(server: Any) -> None:
-    template: Any = type("T", (), {"vocab_size": 50, "stop_token_ids": (40,), "tokenizer": Tokens})
+    template: Any = type("T", (), {"vocab_size": 50, "stop_token_ids": (40,), "text_of": staticmethod(text_of)})
     params = SamplingParams(max_new_tokens=8, stop=("<2>",))
     found = server.sampler(template=template).sample([PROMPT], params, seeds=[0])[0]
     assert found.token_ids == (10, 11, 2)

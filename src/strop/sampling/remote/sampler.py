@@ -324,14 +324,7 @@ class RemoteSampler:
 
     @property
     def _decode(self) -> Callable[[Sequence[int]], str] | None:
-        if self.template is None:
-            return None
-        tokenizer = self.template.tokenizer
-
-        def decode(token_ids: Sequence[int]) -> str:
-            return str(tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-        return decode
+        return None if self.template is None else self.template.text_of
 
     def _check_prompts(self, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
         size, longest = self._vocab_size, self.max_length
