@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import httpx
 
+from strop.sampling.remote.ending import Ending, FinishReason, decoded_ending, told_ending
 from strop.sampling.remote.transport import Fault, parse_json, part, read_json
-from strop.sampling.stopping import Decode, find_stop
+from strop.sampling.stopping import Decode
 from strop.types import Completion, SamplingParams
 
 Dialect = Literal["vllm", "openai"]
@@ -18,7 +19,6 @@ PATH = "/completions"
 _LOWEST_LOGPROB = -9998.0
 """Servers write -9999 where they mean minus infinity, which JSON cannot say."""
 _ROUNDING = 1e-3
-FinishReason = Literal["stop", "length", "deadline"]
 _ENDS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "deadline": "deadline"}
 _ABORTED = frozenset({"abort", "error", "cancelled"})
 _MAX_OPENAI_STOPS = 4
@@ -179,7 +179,8 @@ def only_choice(answer: Any) -> Mapping[str, Any]:
 def completion_of(answer: Any, asked: Asked, decode: Decode | None) -> Completion:
     """The completion, believed only where it is whole and consistent. Raises: Fault.
 
-    Its text is what ``decode`` makes of its tokens, as the embedded sampler would; the server's without ``decode``.
+    With ``decode`` its end, text and finish_reason are what the embedded engine would have made of its tokens; without
+    it the text is the server's.
     """
     choice = only_choice(answer)
     _check_identity(answer, asked)
@@ -196,14 +197,26 @@ def completion_of(answer: Any, asked: Asked, decode: Decode | None) -> Completio
     text = part(choice, "text", str)
     if text is None:
         raise Fault("garbled", "the answer has no text", is_transient=True)
-    _check_end(token_ids, reason, asked, decode)
+    end = _ending(token_ids, reason, text, asked, decode)
     return Completion(
-        token_ids=token_ids,
-        sampler_logprobs=logprobs,
-        text=text if decode is None else _text(token_ids, reason, asked, decode),
-        finish_reason=reason,
-        full_logprobs=logprobs if asked.params.full_logprobs else None,
+        token_ids=token_ids[: end.num_tokens],
+        sampler_logprobs=logprobs[: end.num_tokens],
+        text=end.text,
+        finish_reason=end.reason,
+        full_logprobs=logprobs[: end.num_tokens] if asked.params.full_logprobs else None,
     )
+
+
+def _ending(token_ids: tuple[int, ...], told: FinishReason, text: str, asked: Asked, decode: Decode | None) -> Ending:
+    if decode is None:
+        end = told_ending(token_ids, told, asked.params, asked.stop_token_ids, text)
+    else:
+        end = decoded_ending(token_ids, told, asked.params, asked.stop_token_ids, decode)
+    most = asked.params.max_new_tokens
+    if end.reason == "length" and end.num_tokens < most:
+        message = f"cut at {end.num_tokens} of {most} tokens: the server's context is too short"
+        raise Fault("cut short", message, do="start the server with a longer context, or shorten the prompt")
+    return end
 
 
 def neutral(params: SamplingParams) -> bool:
@@ -296,28 +309,3 @@ def _logprobs(choice: Mapping[str, Any], num_tokens: int) -> tuple[float, ...]:
         if not is_number or not _LOWEST_LOGPROB < value <= _ROUNDING:
             raise Fault("wrong answer", f"the log-probability of token {place} is {value!r}")
     return tuple(min(float(value), 0.0) for value in found)
-
-
-def _check_end(token_ids: tuple[int, ...], reason: FinishReason, asked: Asked, decode: Decode | None) -> None:
-    num, most = len(token_ids), asked.params.max_new_tokens
-    if reason == "length" and num < most:
-        message = f"cut at {num} of {most} tokens: the server's context is too short"
-        raise Fault("cut short", message, do="start the server with a longer context, or shorten the prompt")
-    if reason != "stop" or not asked.knows_stops or token_ids[-1] in asked.stop_token_ids:
-        return
-    if decode is not None and find_stop(decode(token_ids), asked.params.stop) >= 0:
-        return
-    raise Fault(
-        "false stop",
-        f"the server says that it stopped, but token {num} of {most} is {token_ids[-1]}, which ends nothing",
-        do="serve the model that the template belongs to",
-    )
-
-
-def _text(token_ids: tuple[int, ...], reason: FinishReason, asked: Asked, decode: Decode) -> str:
-    """Control tokens are kept, a stop token or text is cut."""
-    if reason != "stop":
-        return decode(token_ids)
-    text = decode(token_ids[:-1] if token_ids[-1] in asked.stop_token_ids else token_ids)
-    place = find_stop(text, asked.params.stop)
-    return text if place < 0 else text[:place]
