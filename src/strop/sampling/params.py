@@ -61,10 +61,27 @@ def _range(num_ids: float) -> str:
     return f"ids go from 0 to {num_ids - 1:.0f}" if isfinite(num_ids) else "ids start at 0"
 
 
+def check_rows(prompts: Sequence[object], *, seeds: Sequence[object], adapters: Sequence[str] | None = None) -> None:
+    """Refuse rows without a seed and, if there are any, an adapter of their own. Raises: RecipeError."""
+    for name, given in (("seeds", seeds), ("adapters", adapters)):
+        if given is not None and len(given) != len(prompts):
+            raise RecipeError(
+                f"{len(prompts)} prompts with {len(given)} {name}",
+                why="every prompt has its own; `prompts` is a list of prompts, each a list of token ids",
+                do=f"give one of {name} a prompt",
+            )
+    strange = next((seed for seed in seeds if not isinstance(seed, Integral)), None)
+    if strange is not None:
+        raise RecipeError(f"the seed {strange!r} is no whole number", do="give whole numbers, such as row_seed(0, i)")
+
+
 def check_prompt(
-    prompt: Sequence[int], max_new_tokens: int, max_length: int, vocab_size: int, *, index: int, where: str
+    prompt: Sequence[int], max_new_tokens: int, max_length: float, vocab_size: float, *, index: int, where: str
 ) -> None:
-    """Refuse a prompt that is empty, has ids out of range, or leaves too little room. Raises: PromptError."""
+    """Refuse a prompt that is empty, has ids out of range, or leaves too little room. Raises: PromptError.
+
+    An infinite ``max_length`` or ``vocab_size`` is one that is not known.
+    """
     if not len(prompt):
         raise PromptError("the prompt is empty", index=index, where=where, do="give it a message")
     given: Sequence[object] = prompt
@@ -82,7 +99,7 @@ def check_prompt(
             f"the prompt has the token id {odd}",
             index=index,
             where=where,
-            why=f"the model's ids go from 0 to {vocab_size - 1}",
+            why=f"the model's {_range(vocab_size)}",
             do="render the prompt with the model's own template",
         )
     if len(prompt) + max_new_tokens > max_length:
