@@ -16,7 +16,7 @@ from strop.sampling.decoder.decoder import FastDecoder
 from strop.sampling.decoder.native import PAGE, Kernels, load_kernels
 from strop.sampling.decoder.shape import Shape, linears, plain_linear, plain_model, read_shape
 from strop.sampling.decoder.weights import Rotary
-from strop.sampling.decoding import Adapter
+from strop.sampling.decoding import Adapter, evaluating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def probe(policy: Policy, kernels: Kernels | str | None = None) -> FastDecoder |
     rotary = Rotary(found, policy.max_length).odd(found.head_size)
     if rotary is not None:
         return rotary
-    with _evaluating(policy.model), torch.inference_mode():
+    with evaluating(policy.model), torch.inference_mode():
         told = _sharpened_differs(policy, found, kernels)
         if told is not None:
             return told
@@ -204,15 +204,3 @@ def _merged(model: Any, shape: Shape, adapter: Adapter) -> Iterator[None]:
     finally:
         for name, linear in matrices.items():
             linear.weight.data = before[name]
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Dropout off inside the block; the mode from before afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, was_training in modes:
-            module.training = was_training
