@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from strop.errors import RecipeError
 from strop.sampling.adapters import read_adapter
 from strop.sampling.decoding import Adapter, Decoder
 from strop.sampling.engine import Engine
 from strop.sampling.generic import GenericDecoder
+from strop.sampling.params import check_rows
 from strop.sampling.requests import Request
 from strop.sampling.seeds import row_seed
 from strop.types import Completion, SamplingParams
@@ -92,13 +92,7 @@ class TorchSampler:
         ``max_new_tokens`` in the context (never clipped); RecipeError for impossible parameters, ConstraintError for an
         impossible constraint; ModelError for an unknown adapter; NonFiniteError when the model's logits are not finite.
         """
-        for name, given in (("seeds", seeds), ("adapters", adapters)):
-            if given is not None and len(given) != len(prompts):
-                raise RecipeError(
-                    f"{len(prompts)} prompts with {len(given)} {name}",
-                    why="every prompt has its own; `prompts` is a list of prompts, each a list of token ids",
-                    do=f"give one of {name} a prompt",
-                )
+        check_rows(prompts, seeds=seeds, adapters=adapters)
         requests = [
             Request(
                 prompt=tuple(prompt),
@@ -166,7 +160,7 @@ class TorchSampler:
 def _rank(completion: Completion, by: Literal["mean", "sum"]) -> tuple[bool, float]:
     logprobs = completion.full_logprobs or ()
     score = sum(logprobs) / (max(1, len(logprobs)) if by == "mean" else 1)
-    return completion.finish_reason == "stop", score
+    return not completion.is_truncated, score
 
 
 def choose_decoder(policy: Policy) -> tuple[Decoder, str]:
