@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import fcntl
-import json
-import os
 import re
-import select
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-import time
-import weakref
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from strop.digests import digest_bytes, digest_json
 from strop.errors import VerifierError
 from strop.types import Completion, Message, Task, Verdict
+from strop.verifiers.processes import WorkerAnswer, WorkerProcess
 
 _START_TIMEOUT_S = 120.0
 """Loading the user's file may import large libraries."""
-_KEPT_OUTPUT_BYTES = 2000
-_STACK_TIMEOUT_S = 0.5
 _NEVER_ZERO = "a score that could not be computed is never counted as 0"
 
 
@@ -58,7 +45,7 @@ class UserVerifier:
         self.name = f"{path.name}:{function}"
         self._source = _read(path, function)
         self._lock = threading.Lock()
-        self._worker: _Worker | None = None
+        self._worker: WorkerProcess | None = None
 
     @property
     def digest(self) -> str:
@@ -67,12 +54,12 @@ class UserVerifier:
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         available = {**task.reference, "prompt": _plain(task.prompt), "completion": completion.text}
-        try:
-            request = json.dumps({"available": available})
-        except (TypeError, ValueError) as error:
-            raise self._error("cannot be handed this row", task, why=f"the row is not JSON: {error}") from error
         with self._lock:
-            answer = self._ready().ask(request, self.timeout_s)
+            worker = self._ready()
+            try:
+                answer = worker.ask({"available": available}, self.timeout_s)
+            except (TypeError, ValueError) as error:
+                raise self._error("cannot be handed this row", task, why=f"the row is not JSON: {error}") from error
         return self._verdict(answer, task, completion)
 
     def start(self) -> None:
@@ -95,20 +82,20 @@ class UserVerifier:
     ) -> None:
         self.close()
 
-    def _ready(self) -> _Worker:
+    def _ready(self) -> WorkerProcess:
         if self._worker is None or not self._worker.is_alive:
-            worker = _Worker()
+            worker = WorkerProcess(Path(__file__).with_name("user_worker.py"))
             first = {"path": str(self.path.resolve()), "source": self._source, "function": self.function}
-            answer = worker.ask(json.dumps(first), _START_TIMEOUT_S)
-            if "ready" not in answer:
+            answer = worker.ask(first, _START_TIMEOUT_S)
+            if "ready" not in answer.value:
                 worker.end()
                 raise self._load_error(answer)
             self._worker = worker
         return self._worker
 
-    def _verdict(self, answer: Mapping[str, Any], task: Task, completion: Completion) -> Verdict:
-        if "result" in answer:
-            result = answer["result"]
+    def _verdict(self, answer: WorkerAnswer, task: Task, completion: Completion) -> Verdict:
+        if "result" in answer.value:
+            result = answer.value["result"]
             passed = result["score"] >= self.pass_at if result["passed"] is None else result["passed"]
             truncated = completion.is_truncated
             return Verdict(
@@ -120,43 +107,44 @@ class UserVerifier:
         error = self._call_error(answer, task)
         if self.on_error == "raise":
             raise error
-        state: Literal["timeout", "error"] = "timeout" if "timeout" in answer else "error"
+        state: Literal["timeout", "error"] = "timeout" if answer.state == "timeout" else "error"
         return Verdict(score=None, passed=False, state=state, reasons=(error.what,))
 
-    def _call_error(self, answer: Mapping[str, Any], task: Task) -> VerifierError:
-        printed = f"; it printed: {answer['printed']}" if answer.get("printed") else ""
-        why = _NEVER_ZERO + printed
-        if "timeout" in answer:
+    def _call_error(self, answer: WorkerAnswer, task: Task) -> VerifierError:
+        why = _NEVER_ZERO + (f"; it printed: {answer.printed}" if answer.printed else "")
+        if answer.state == "timeout":
             do = "make the function faster; load_verifier(..., timeout_s=...) allows more in Python"
-            stood = re.search(rf'File "{re.escape(str(self.path.resolve()))}", line (\d+)', answer["stack"])
+            stood = re.search(rf'File "{re.escape(str(self.path.resolve()))}", line (\d+)', answer.stack)
             line = int(stood[1]) if stood else None
             return self._error(f"gave no answer within {self.timeout_s:g} s", task, why=why, do=do, line=line)
-        if "ended" in answer:
-            return self._error(f"ended its process ({answer['ended']})", task, why=why)
-        if "bad_result" in answer:
+        if answer.state != "answered":
+            return self._error(f"ended its process ({answer.how})", task, why=why)
+        failure = answer.value
+        if "bad_result" in failure:
             do = "return a finite number, True or False, or a dict with a `score`"
-            problem = answer["bad_result"].removeprefix("it ")
-            what = f"{problem}" if problem != answer["bad_result"] else f"returned a dict, but {problem}"
+            problem = failure["bad_result"].removeprefix("it ")
+            what = f"{problem}" if problem != failure["bad_result"] else f"returned a dict, but {problem}"
             return self._error(what, task, why=why, do=do)
-        if answer["error"] == "_SignatureError":
+        if failure["error"] == "_SignatureError":
             do = "name only `prompt`, `completion` and columns of the row, or take **row"
-            return self._error("cannot be called", task, why=answer["message"], do=do)
-        what = f"raised {answer['error']}: {answer['message']}"
-        return self._error(what, task, why=why, line=answer["line"])
+            return self._error("cannot be called", task, why=failure["message"], do=do)
+        what = f"raised {failure['error']}: {failure['message']}"
+        return self._error(what, task, why=why, line=failure["line"])
 
-    def _load_error(self, answer: Mapping[str, Any]) -> VerifierError:
-        if answer.get("error") == "_NoFunctionError":
-            known = [name for name in answer["message"].split(", ") if name]
+    def _load_error(self, answer: WorkerAnswer) -> VerifierError:
+        failure = answer.value
+        if failure.get("error") == "_NoFunctionError":
+            known = [name for name in failure["message"].split(", ") if name]
             near = difflib.get_close_matches(self.function, known, n=1, cutoff=0.5)
             do = f"did you mean `{near[0]}`? " if near else ""
             do += f"the file has: {', '.join(known)}" if known else "the file defines no function"
             return VerifierError(f"{self.path} has no function `{self.function}`", where=str(self.path), do=do)
-        if "error" in answer:
-            why = f"{answer['error']}: {answer['message']}"
-            where = f"{self.path}:{answer['line']}" if answer["line"] else str(self.path)
+        if "error" in failure:
+            why = f"{failure['error']}: {failure['message']}"
+            where = f"{self.path}:{failure['line']}" if failure["line"] else str(self.path)
         else:
             where = str(self.path)
-            why = f"it took over {_START_TIMEOUT_S:g} s" if "timeout" in answer else f"it ended ({answer['ended']})"
+            why = f"it took over {_START_TIMEOUT_S:g} s" if answer.state == "timeout" else f"it ended ({answer.how})"
         return VerifierError(f"{self.path} could not be loaded", where=where, why=why, do="mend the file and try again")
 
     def _error(self, what: str, task: Task, *, why: str, do: str = "", line: int | None = None) -> VerifierError:
@@ -203,119 +191,3 @@ def _plain(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
                 {"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls
             ]
     return plain
-
-
-# ----------------------------------------------------------------------------------------------------------- the worker
-
-
-class _Worker:
-    """A worker process with its pipes: a request and an answer are one JSON line each."""
-
-    def __init__(self) -> None:
-        request_end, self._requests = os.pipe()
-        self._answers, answer_end = os.pipe()
-        lifeline_end, self._lifeline = os.pipe()
-        theirs = (request_end, answer_end, lifeline_end)
-        self._printed: BinaryIO = tempfile.TemporaryFile("ab+")  # noqa: SIM115
-        fcntl.fcntl(self._printed, fcntl.F_SETFL, fcntl.fcntl(self._printed, fcntl.F_GETFL) | os.O_APPEND)
-        # -P: the script's folder holds a numbers.py, which must not stand before the standard library's
-        command = [sys.executable, "-P", "-u", str(Path(__file__).with_name("worker.py")), *map(str, theirs)]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=self._printed,
-                stderr=self._printed,
-                pass_fds=theirs,
-                start_new_session=True,
-            )
-        finally:
-            for descriptor in theirs:
-                os.close(descriptor)
-        descriptors = (self._requests, self._answers, self._lifeline)
-        self._finalizer = weakref.finalize(self, _end, self._process, descriptors, self._printed, os.getpid())
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it can be asked again: False once it was ended."""
-        return self._finalizer.alive
-
-    def ask(self, request: str, timeout_s: float) -> dict[str, Any]:
-        """The worker's answer, or ``{"timeout"}`` or ``{"ended": how}`` after which the worker is gone."""
-        deadline = time.monotonic() + timeout_s
-        self._printed.truncate(0)
-        line = b""
-        try:
-            _write(self._requests, request.encode() + b"\n", deadline)
-            while not line.endswith(b"\n"):
-                _wait(self._answers, select.POLLIN, deadline)
-                piece = os.read(self._answers, 1 << 16)
-                if not piece:
-                    raise BrokenPipeError
-                line += piece
-        except TimeoutError:
-            printed, stack = self._tail(), self._stack()
-            self.end()
-            return {"timeout": True, "stack": stack, "printed": printed}
-        except BrokenPipeError:
-            printed = self._tail()
-            return {"ended": self._how_it_ended(), "printed": printed}
-        except BaseException:  # an interrupted request leaves an answer in the pipe that belongs to nobody
-            self.end()
-            raise
-        answer: dict[str, Any] = json.loads(line)
-        return answer if "result" in answer else {**answer, "printed": self._tail()}
-
-    def end(self) -> None:
-        """Kill the process group and close the pipes; nothing happens the second time."""
-        self._finalizer()
-
-    def _tail(self) -> str:
-        self._printed.seek(0, os.SEEK_END)
-        self._printed.seek(max(0, self._printed.tell() - _KEPT_OUTPUT_BYTES))
-        return self._printed.read().decode(errors="replace").strip()
-
-    def _stack(self) -> str:
-        """Where the hanging process stands, as ``faulthandler`` prints it; empty if it does not."""
-        self._printed.truncate(0)
-        self._process.send_signal(signal.SIGUSR1)
-        deadline = time.monotonic() + _STACK_TIMEOUT_S
-        while not (stack := self._tail()).endswith("in <module>") and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return stack
-
-    def _how_it_ended(self) -> str:
-        try:
-            code = self._process.wait(timeout=1.0)
-        except subprocess.TimeoutExpired:
-            return "it closed its answer pipe"
-        finally:
-            self.end()
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _wait(descriptor: int, event: int, deadline: float) -> None:
-    """Return when the descriptor is ready. Raises: TimeoutError."""
-    poll = select.poll()
-    poll.register(descriptor, event)
-    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise TimeoutError
-
-
-def _write(descriptor: int, content: bytes, deadline: float) -> None:
-    """Write all of it, in pieces that a full pipe cannot block. Raises: TimeoutError, BrokenPipeError."""
-    view = memoryview(content)
-    while view:
-        _wait(descriptor, select.POLLOUT, deadline)
-        view = view[os.write(descriptor, view[: select.PIPE_BUF]) :]
-
-
-def _end(process: subprocess.Popen[bytes], descriptors: tuple[int, ...], printed: BinaryIO, owner_pid: int) -> None:
-    if os.getpid() != owner_pid:  # a forked child of ours that exits must not take our worker with it
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for descriptor in descriptors:
-        os.close(descriptor)
-    printed.close()
