@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strop.sampling.remote.chat import ChatAnswer, answer_of
-from strop.sampling.remote.completions import Asked, completion_of, stream_reader
+from strop.sampling.remote.completions import Asked, completion_of
+from strop.sampling.remote.streams import StreamedCompletion
 from strop.sampling.remote.transport import Fault, parse_json, retry_after
 from strop.types import Completion, SamplingParams
 
@@ -125,9 +126,8 @@ def test_a_broken_turn_is_an_answer_or_a_fault(path: tuple[Any, ...], junk: Any)
 @given(st.sampled_from(places(GOOD)), JUNK, st.booleans())
 def test_a_broken_stream_is_a_completion_or_a_fault(path: tuple[Any, ...], junk: Any, is_done: bool) -> None:
     event = f"data: {json.dumps(changed(GOOD, path, junk))}\n\n" + ("data: [DONE]\n\n" if is_done else "")
-    read = stream_reader(None)
     response = httpx.Response(200, content=event.encode())
-    found = attempt(lambda: completion_of(asyncio.run(read(response)), ASKED, decode))
+    found = attempt(lambda: asyncio.run(StreamedCompletion(ASKED, decode).read(response)))
     if isinstance(found, Fault):
         assert found.message
         return

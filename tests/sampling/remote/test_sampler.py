@@ -261,6 +261,31 @@ def test_after_its_deadline_a_streamed_completion_ends_with_what_it_has(server: 
     assert (found.token_ids, found.finish_reason) == ((13, 11), "deadline")
 
 
+def test_the_deadline_of_a_request_bounds_all_its_tries_together(server: Any) -> None:
+    sampler = server.sampler(stream=True, timeout_s=0.5, max_retries=9)
+    server.script({"stall_after": 1, "seconds": 0.8}, {"stall_after": 2, "seconds": 5.0, "always": True})
+    start = time.monotonic()
+    found = sampler.sample([PROMPT], SamplingParams(max_new_tokens=8, deadline_s=0.8), seeds=[3])[0]
+    assert time.monotonic() - start < 1.6
+    assert (found.token_ids, found.finish_reason) == ((13, 11), "deadline")  # of the second try
+    assert dict(sampler.traffic.retries) == {"stalled": 1}
+
+
+def test_before_its_first_token_the_deadline_leaves_nothing_and_no_token_of_a_failed_try(server: Any) -> None:
+    sampler = server.sampler(stream=True, timeout_s=5.0)
+    for faults in ([{"stall": 3.0}], [{"cut": 2}, {"stall": 3.0}]):
+        server.script(*faults)
+        found = sampler.sample([PROMPT], SamplingParams(max_new_tokens=8, deadline_s=0.4), seeds=[3])[0]
+        assert (found.token_ids, found.text, found.finish_reason) == ((), "", "deadline")
+
+
+def test_a_failure_that_outlasts_the_deadline_of_a_request_is_told_as_what_it_is(server: Any) -> None:
+    sampler = server.sampler(stream=True, max_retries=9)
+    server.script({"status": 503, "headers": {"Retry-After": "2"}, "always": True})
+    with pytest.raises(RemoteError, match=r"no answer within 0\.5 s: answered 503"):
+        sampler.sample([PROMPT], SamplingParams(max_new_tokens=8, deadline_s=0.5), seeds=[3])
+
+
 # ---------------------------------------------------------------------------------------------- what servers cannot do
 
 

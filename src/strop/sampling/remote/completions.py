@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import httpx
-
 from strop.sampling.remote.ending import Ending, FinishReason, decoded_ending, told_ending
-from strop.sampling.remote.transport import Fault, parse_json, part, read_json
+from strop.sampling.remote.transport import Fault, part
 from strop.sampling.stopping import Decode
 from strop.types import Completion, SamplingParams
 
@@ -96,73 +93,6 @@ def unsupported(params: SamplingParams, dialect: Dialect) -> list[tuple[str, str
         if len(params.stop) > _MAX_OPENAI_STOPS:
             found.append((f"{len(params.stop)} stop texts", f"the OpenAI API takes {_MAX_OPENAI_STOPS}"))
     return found
-
-
-async def read_whole(response: httpx.Response) -> Any:
-    """The answer to a request without streaming. Raises: Fault."""
-    return await read_json(response)
-
-
-def stream_reader(deadline_s: float | None) -> Callable[[httpx.Response], Awaitable[Any]]:
-    """What reads a stream of events into what the same request answers without streaming.
-
-    After ``deadline_s`` the completion ends with what it has, by the finish_reason ``deadline``. Raises: Fault for a
-    stream that ends before its completion did.
-    """
-
-    async def read(response: httpx.Response) -> Any:
-        whole: dict[str, Any] = {}
-        choice: dict[str, Any] = {}
-        try:
-            async with asyncio.timeout(deadline_s):
-                is_done = await _read_events(response, whole, choice)
-        except TimeoutError:
-            choice = {"token_ids": [], "text": "", "logprobs": {"token_logprobs": []}} | choice
-            return whole | {"choices": [choice | {"finish_reason": "deadline"}]}
-        if not is_done or choice.get("finish_reason") is None:
-            num = len(choice["token_ids"]) if "token_ids" in choice else 0
-            message = f"the stream ended after {num} tokens, before the completion did"
-            raise Fault("truncated", message, is_transient=True)
-        return whole | {"choices": [choice]}
-
-    return read
-
-
-async def _read_events(response: httpx.Response, whole: dict[str, Any], choice: dict[str, Any]) -> bool:
-    """Fills ``whole`` and ``choice``; whether the server said that the stream is complete."""
-    is_done = False
-    async for line in response.aiter_lines():  # to the end: a stream that is left early cannot be used again
-        data = line.removeprefix("data:").strip()
-        is_done = is_done or data == "[DONE]"
-        if is_done or not line.startswith("data:"):
-            continue
-        event = parse_json(data)
-        if not isinstance(event, dict):
-            raise Fault("garbled", f"an event of the stream is no object: {data[:80]!r}", is_transient=True)
-        if "error" in event:
-            raise Fault("server error", f"the stream brought an error: {str(event['error'])[:300]}", is_transient=True)
-        choices = part(event, "choices", list) or []
-        whole |= {key: value for key, value in event.items() if value is not None and key != "choices"}
-        if len(choices) > 1 or any(not isinstance(piece, dict) or piece.get("index", 0) != 0 for piece in choices):
-            raise Fault("wrong answer", "the stream brought several completions, one was asked for")
-        for piece in choices:
-            _append(choice, piece)
-    return is_done
-
-
-def _append(choice: dict[str, Any], piece: dict[str, Any]) -> None:
-    """Texts and lists of tokens grow, what is said once is kept."""
-    choice["text"] = choice.get("text", "") + (part(piece, "text", str) or "")
-    choice["finish_reason"] = part(piece, "finish_reason", str) or choice.get("finish_reason")
-    for key in ("token_ids", "prompt_token_ids"):
-        found = part(piece, key, list)
-        if found is not None:
-            choice[key] = choice.get(key, []) + found
-    logprobs = part(piece, "logprobs", dict)
-    if logprobs is not None:
-        grown = choice.setdefault("logprobs", {})
-        for key in ("tokens", "token_logprobs"):
-            grown[key] = grown.get(key, []) + (part(logprobs, key, list) or [])
 
 
 def only_choice(answer: Any) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from strop.sampling.params import check_params
 from strop.sampling.remote import chat, completions
 from strop.sampling.remote.chat import ChatAnswer
 from strop.sampling.remote.completions import Asked, Dialect
+from strop.sampling.remote.streams import StreamedCompletion
 from strop.sampling.remote.transport import (
     Fault,
     Patience,
@@ -152,12 +153,16 @@ class RemoteSampler:
         decode = self._decode
 
         def question(one: Asked) -> Question[Completion]:
-            read_answer = completions.stream_reader(one.params.deadline_s) if self.stream else read_json
+            body = completions.body(one, stream=self.stream)
+            if self.stream:
+                stream = StreamedCompletion(one, decode)
+                deadline_s = one.params.deadline_s
+                return Question("POST", completions.PATH, body, stream.read, deadline_s, stream.so_far)
 
             async def read(response: httpx.Response) -> Completion:
-                return completions.completion_of(await read_answer(response), one, decode)
+                return completions.completion_of(await read_json(response), one, decode)
 
-            return Question("POST", completions.PATH, completions.body(one, stream=self.stream), read)
+            return Question("POST", completions.PATH, body, read)
 
         return self._transport.ask_all([question(one) for one in asked])
 

@@ -59,6 +59,10 @@ class Question(Generic[T]):
     """Below the base URL; or a whole URL."""
     body: object
     read: Callable[[httpx.Response], Awaitable[T]]
+    deadline_s: float | None = None
+    """The question's own, for all its tries together, from the moment when it is first sent."""
+    so_far: Callable[[], T] | None = None
+    """What there is when the question's own deadline passes during a try; needed with ``deadline_s``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,14 +187,17 @@ class Transport:
 
     async def _until_answered(self, question: Question[T]) -> T:
         loop, patience = asyncio.get_running_loop(), self.patience
-        until = loop.time() + patience.deadline_s
+        given_s = patience.deadline_s if question.deadline_s is None else min(patience.deadline_s, question.deadline_s)
+        until = loop.time() + given_s
         last = ""
         for num_failed in range(patience.max_retries + 1):
             try:
                 async with asyncio.timeout_at(None if math.isinf(until) else until):
                     return await self._once(question)
             except TimeoutError:
-                raise Fault("deadline", f"no answer within {patience.deadline_s:g} s{last}") from None
+                if question.so_far is not None and given_s == question.deadline_s:
+                    return question.so_far()
+                raise Fault("deadline", f"no answer within {given_s:g} s{last}") from None
             except Fault as fault:
                 if not fault.is_transient:
                     raise
@@ -198,7 +205,7 @@ class Transport:
                     raise _given_up(fault, num_failed + 1) from fault
                 wait = self._wait(num_failed, fault.retry_after_s)
                 if loop.time() + wait > until:
-                    message = f"no answer within {patience.deadline_s:g} s: {fault.message}; next try in {wait:.1f} s"
+                    message = f"no answer within {given_s:g} s: {fault.message}; next try in {wait:.1f} s"
                     raise Fault("deadline", message) from fault
                 self.traffic.retries[fault.cause] += 1
                 last = f"; before that: {fault.message}"
