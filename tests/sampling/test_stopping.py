@@ -45,6 +45,21 @@ def test_a_stop_is_found_across_tokens_and_what_follows_is_not_told() -> None:
     assert growing.text == "ab"
 
 
+def test_a_stop_whose_token_begins_another_character_is_found_with_it() -> None:
+    tokens = (b"ab", b"EN", b"D\xe2", b"\x82\xac")
+
+    def joined(token_ids: Sequence[int]) -> str:
+        return b"".join(tokens[token] for token in token_ids).decode(errors="replace")
+
+    growing = GrowingText(joined, ("END",))
+    for t in (1, 2, 3):
+        assert not growing.stopped
+        growing.update(range(t))
+    assert growing.stopped
+    growing.close(joined(range(3)))
+    assert growing.take(final=True) == growing.text == "ab"
+
+
 def test_what_was_held_back_is_told_when_no_stop_came_of_it() -> None:
     growing = GrowingText(decode, ("END",))
     for t in range(1, 5):

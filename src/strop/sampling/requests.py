@@ -81,9 +81,7 @@ class Row:
         self._template = template
         self._stops = frozenset((*template.stop_token_ids, *request.params.stop_token_ids))
         self._uniforms: list[float] = []
-        self._growing = (
-            GrowingText(template.text_of, self.params.stop) if request.stream or self.params.stop else None
-        )
+        self._growing = GrowingText(template.text_of, self.params.stop) if request.stream or self.params.stop else None
         self._num_told = 0
 
     @property

@@ -50,6 +50,9 @@ class GrowingText:
         if len(now) > len(before) and not now.endswith(_UNFINISHED):
             self._first, self._read = self._read, len(token_ids)
             self._append(now[len(before) :])
+        elif self._stops:
+            # A token may end a stop text and begin a character: the text stops here, whatever becomes of that.
+            self._stop_in(self.text + now.rstrip(_UNFINISHED)[len(before) :])
 
     def close(self, text: str) -> None:
         """The completion is over and decodes to ``text`` as a whole: what was held back is known now."""
@@ -57,11 +60,16 @@ class GrowingText:
             self._append(text[len(self.text) :])
 
     def _append(self, delta: str) -> None:
-        start = max(0, len(self.text) - self._reach + 1)
-        self.text += delta
-        place = find_stop(self.text, self._stops, start)
+        text = self.text + delta
+        if not self._stop_in(text):
+            self.text = text
+
+    def _stop_in(self, text: str) -> bool:
+        """Whether ``text``, which ``self.text`` begins, has a stop text; then it ends before it."""
+        place = find_stop(text, self._stops, max(0, len(self.text) - self._reach + 1))
         if place >= 0:
-            self.text, self.stopped = self.text[:place], True
+            self.text, self.stopped = text[:place], True
+        return self.stopped
 
     def take(self, *, final: bool = False) -> str:
         """What is new since the last call, without an end that could become a stop text unless ``final``."""
