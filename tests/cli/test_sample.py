@@ -44,3 +44,10 @@ def test_what_cannot_be_meant_is_refused(strop, chat_folder: Path, options: list
     assert answer.code == 2
     assert message in " ".join(answer.err.split())
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("command", [["sample", "no/model", "hello"], ["chat", "no/model"]])
+def test_parameters_are_judged_before_a_model_is_looked_for(strop, command: list[str]) -> None:
+    answer = strop(*command, "--temperature", 1e-45)
+    assert answer.code == 2
+    assert "temperature = 1e-45" in " ".join(answer.err.split())

@@ -51,6 +51,7 @@ def sample(
 ) -> None:
     """Print each answer."""
     from strop.sampling import row_seed
+    from strop.sampling.params import check_params
 
     params = SamplingParams(
         max_new_tokens=max_new_tokens,
@@ -63,7 +64,7 @@ def sample(
         stop=tuple(stop or ()),
         constraint=_constraint(json_schema, regex, choice),
     )
-
+    check_params(params)  # before the model is loaded
     sampler = _sampler(model)
     opening, tools = _setting(world, tenant)
     text = sys.stdin.read().strip() if prompt == "-" else prompt
@@ -105,10 +106,12 @@ def chat(
 ) -> None:
     """Read a line, answer, and so on until the input ends."""
     from strop.rollouts import converse
+    from strop.sampling.params import check_params
 
+    params = SamplingParams(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+    check_params(params)  # before the model is loaded
     sampler = _sampler(model)
     opening, tools = _setting(world, tenant)
-    params = SamplingParams(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
     dialogue = list(opening)
 
     def execute(call: ToolCall) -> str:

@@ -4,37 +4,84 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import inf, isfinite
-from numbers import Integral
+from numbers import Integral, Real
 
 from strop.errors import PromptError, RecipeError
 from strop.types import SamplingParams
 
+_LEAST, _MOST = 1e-6, 1e6
+"""Of what logits are multiplied with or divided by: beyond, they leave the range of float32."""
+_MOST_BIAS = 1e20
+_WHOLE = ("max_new_tokens", "top_k")
+_NUMBERS = ("temperature", "top_p", "min_p", "repetition_penalty", "deadline_s")
 
-def check_params(params: SamplingParams, vocab_size: int | None = None) -> None:
+
+def check_params(
+    params: SamplingParams, vocab_size: int | None = None, stop_token_ids: Sequence[int] | None = None
+) -> None:
     """Refuse settings that name no distribution, contradict each other, or have no effect. Raises: RecipeError.
 
-    With ``vocab_size`` the token ids are checked too.
+    With ``vocab_size`` the token ids are checked too, with the template's ``stop_token_ids`` whether an end is left.
     """
-    for refused, what, why, do in _refusals(params, inf if vocab_size is None else vocab_size):
+    _refuse(_kinds(params))
+    _refuse(_refusals(params, inf if vocab_size is None else vocab_size))
+    _refuse(_endless(params, stop_token_ids or ()))
+
+
+def _refuse(refusals: Iterator[tuple[bool, str, str, str]]) -> None:
+    for refused, what, why, do in refusals:
         if refused:
             raise RecipeError(f"cannot sample with {what}", where="sampling parameters", why=why, do=do)
 
 
+def _kinds(params: SamplingParams) -> Iterator[tuple[bool, str, str, str]]:
+    for name in _WHOLE:
+        value: object = getattr(params, name)
+        yield not isinstance(value, Integral), f"{name} = {value!r}", "it is no whole number", "use a whole number"
+    for name in _NUMBERS:
+        value = getattr(params, name)
+        is_unset = name == "deadline_s" and value is None
+        yield not is_unset and not isinstance(value, Real), f"{name} = {value!r}", "it is no number", "use a number"
+    for token in (*params.logit_bias, *params.stop_token_ids):
+        odd = not isinstance(token, Integral)
+        yield odd, f"the token {token!r}", "a token id is a whole number", "use an id of the vocabulary"
+    for token, bias in params.logit_bias.items():
+        yield not isinstance(bias, Real), f"logit_bias[{token}] = {bias!r}", "it is no number", "use a number"
+
+
 def _refusals(params: SamplingParams, num_ids: float) -> Iterator[tuple[bool, str, str, str]]:
     yield params.max_new_tokens < 1, f"max_new_tokens = {params.max_new_tokens}", "", "set it to at least 1"
-    yield not 0 <= params.temperature < inf, f"temperature = {params.temperature}", "", "use 0 (greedy) or more"
+    heat = params.temperature
+    yield (
+        heat != 0 and not _LEAST <= heat <= _MOST,
+        f"temperature = {heat}",
+        "logits divided by it would mean nothing",
+        f"use 0 (greedy) or a number from {_LEAST:g} to {_MOST:g}",
+    )
     yield not 0 < params.top_p <= 1, f"top_p = {params.top_p}", "", "use a share above 0 and at most 1"
     yield params.top_k < 0, f"top_k = {params.top_k}", "", "use 0 (keep all) or more"
     yield not 0 <= params.min_p < 1, f"min_p = {params.min_p}", "", "use a share of at least 0 and below 1"
     penalty = params.repetition_penalty
-    yield not 0 < penalty < inf, f"repetition_penalty = {penalty}", "", "use 1 (none) or another positive number"
+    yield (
+        not _LEAST <= penalty <= _MOST,
+        f"repetition_penalty = {penalty}",
+        "",
+        f"use 1 (none) or another number from {_LEAST:g} to {_MOST:g}",
+    )
     deadline = params.deadline_s
     yield deadline is not None and not deadline > 0, f"deadline_s = {deadline}", "it is over at once", "use seconds > 0"
     yield isinstance(params.stop, str), f"stop = {params.stop!r}", "each of its letters would stop", "give a tuple"
     yield "" in params.stop, "an empty stop text", "it stands at the start of every completion", "leave it out"
     for token, bias in params.logit_bias.items():
         yield not 0 <= token < num_ids, f"logit_bias for token {token}", _range(num_ids), "use an id of the vocabulary"
-        yield not (isfinite(bias) or bias == -inf), f"logit_bias[{token}] = {bias}", "", "use a number, or -inf to ban"
+        yield (
+            not (abs(bias) <= _MOST_BIAS or bias == -inf),
+            f"logit_bias[{token}] = {bias}",
+            "",
+            f"use a number from {-_MOST_BIAS:g} to {_MOST_BIAS:g}, or -inf to ban",
+        )
+    num_banned = sum(bias == -inf for bias in params.logit_bias.values())
+    yield num_banned >= num_ids, "logit_bias = -inf for every token", "none is left to draw", "leave one out"
     for token in params.stop_token_ids:
         yield not 0 <= token < num_ids, f"stop token {token}", _range(num_ids), "use an id of the vocabulary"
     yield from _contradictions(params)
@@ -57,6 +104,16 @@ def _contradictions(params: SamplingParams) -> Iterator[tuple[bool, str, str, st
     )
 
 
+def _endless(params: SamplingParams, stop_token_ids: Sequence[int]) -> Iterator[tuple[bool, str, str, str]]:
+    is_banned = [params.logit_bias.get(token) == -inf for token in stop_token_ids]
+    yield (
+        params.constraint is not None and bool(is_banned) and all(is_banned),
+        "a constraint and logit_bias = -inf for every stop token",
+        "a constrained completion ends with a stop token, where its language ends",
+        "leave a stop token out of logit_bias",
+    )
+
+
 def _range(num_ids: float) -> str:
     return f"ids go from 0 to {num_ids - 1:.0f}" if isfinite(num_ids) else "ids start at 0"
 
@@ -70,9 +127,9 @@ def check_rows(prompts: Sequence[object], *, seeds: Sequence[object], adapters: 
                 why="every prompt has its own; `prompts` is a list of prompts, each a list of token ids",
                 do=f"give one of {name} a prompt",
             )
-    strange = next((seed for seed in seeds if not isinstance(seed, Integral)), None)
-    if strange is not None:
-        raise RecipeError(f"the seed {strange!r} is no whole number", do="give whole numbers, such as row_seed(0, i)")
+    for seed in seeds:
+        if not isinstance(seed, Integral):
+            raise RecipeError(f"the seed {seed!r} is no whole number", do="give whole numbers, such as row_seed(0, i)")
 
 
 def check_prompt(
@@ -85,14 +142,14 @@ def check_prompt(
     if not len(prompt):
         raise PromptError("the prompt is empty", index=index, where=where, do="give it a message")
     given: Sequence[object] = prompt
-    strange = next((token for token in given if not isinstance(token, Integral)), None)
-    if strange is not None:
-        raise PromptError(
-            f"the prompt holds {strange!r}, which is no token id",
-            index=index,
-            where=where,
-            do="give token ids, for instance template.prompt_ids(messages)",
-        )
+    for token in given:
+        if not isinstance(token, Integral):
+            raise PromptError(
+                f"the prompt holds {token!r}, which is no token id",
+                index=index,
+                where=where,
+                do="give token ids, for instance template.prompt_ids(messages)",
+            )
     if min(prompt) < 0 or max(prompt) >= vocab_size:
         odd = next(token for token in prompt if not 0 <= token < vocab_size)
         raise PromptError(
