@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +14,13 @@ import torch
 
 from scripted_decoder import ScriptedDecoder, hashed
 from strop.errors import MemoryLimitError, ModelError, NonFiniteError, PromptError, RecipeError
-from strop.models import Policy
-from strop.sampling import Engine, Event, Request
+from strop.models import LoRA, Policy
+from strop.sampling import Engine, Event, Request, read_adapter
+from strop.sampling.admission import default_cache_bytes
 from strop.sampling.decoding import Decoder
-from strop.sampling.engine import default_cache_bytes
 from strop.sampling.generic import GenericDecoder
 from strop.sampling.torch_sampler import choose_decoder
-from strop.types import Completion, SamplingParams
+from strop.types import Completion, Constraint, SamplingParams
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_a_full_batch_waits_for_an_eighth_before_it_prefills_again(policy: Polic
 
 
 def test_many_long_prompts_are_not_prefilled_in_one_step(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("strop.sampling.engine._PREFILL_TOKENS", 40)
+    monkeypatch.setattr("strop.sampling.admission._PREFILL_TOKENS", 40)
     engine, decoder = scripted(policy)
     prompts = [tuple(range(10 + i, 30 + i)) for i in range(4)]
     for prompt in [*prompts, *[prompts[3]] * 3]:  # a group's prompt counts once
@@ -121,6 +122,40 @@ def test_weights_are_taken_over_when_the_batch_is_empty_and_the_time_is_counted(
     engine.step()
     assert decoder.calls["refresh"] == 2
     assert engine.refresh_seconds == pytest.approx(0.5)
+
+
+def test_weights_changed_inside_a_held_session_are_taken_over_before_the_next_request(policy: Policy) -> None:
+    decoder, _ = choose_decoder(policy)
+    engine = Engine(policy, decoder=decoder)
+    weight = policy.model.get_input_embeddings().weight
+    before = weight.detach().clone()
+    try:
+        with engine.session():
+            [first] = engine.run([request(1, num=6, temperature=0.0)])
+            with torch.inference_mode(False), torch.no_grad():
+                weight.copy_(before.roll(7, dims=0))
+            [held] = engine.run([request(1, num=6, temperature=0.0)])
+        [fresh] = Engine(policy).run([request(1, num=6, temperature=0.0)])
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)
+    assert held.token_ids == fresh.token_ids != first.token_ids
+
+
+def test_an_error_while_weights_are_taken_over_is_told_and_the_engine_goes_on(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, decoder = scripted(policy)
+
+    def broken() -> float:
+        raise ZeroDivisionError("of the weights")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder, "refresh", broken)
+        with pytest.raises(ZeroDivisionError, match="of the weights"):
+            engine.run([request(0), request(1)])
+    assert engine.is_idle
+    assert len(engine.run([request(0)])) == 1
 
 
 def test_run_keeps_the_events_of_requests_submitted_before(policy: Policy) -> None:
@@ -317,6 +352,41 @@ def test_an_error_in_a_run_loses_nothing_of_requests_submitted_before(policy: Po
     assert all(completion_of(told) for told in events.values())
 
 
+def test_where_the_callers_biases_leave_no_token_the_model_is_not_blamed(policy: Policy) -> None:
+    size, stop = policy.template.vocab_size, policy.template.stop_token_ids[0]
+    [a] = policy.template.text_ids("a")
+
+    def told(params: SamplingParams, rule: Any = None) -> str:
+        engine = Engine(policy, decoder=ScriptedDecoder(size, rule))
+        with pytest.raises(RecipeError) as error:
+            engine.run([Request(prompt=(5,), params=params)])
+        return str(error.value)
+
+    only_a = Constraint(kind="choice", value=("a",))
+    ban = SamplingParams(max_new_tokens=4, constraint=only_a, logit_bias={a: -math.inf})
+    assert "no token is left to draw at new token 1" in told(ban)
+    assert "logit_bias rule out (-inf) every token that the constraint allows" in told(ban)
+    endless = dict.fromkeys(policy.template.stop_token_ids, -math.inf)
+    message = told(SamplingParams(max_new_tokens=4, constraint=only_a, logit_bias=endless))
+    assert "a constraint and logit_bias = -inf for every stop token" in message
+
+    def silent(token_ids: tuple[int, ...], adapter: int) -> torch.Tensor:
+        logits = hashed(size)(token_ids, adapter)
+        logits[[stop, a]] = -torch.inf
+        return logits
+
+    assert "the model rule out (-inf) every token that the constraint allows" in told(
+        SamplingParams(max_new_tokens=4, constraint=only_a), silent
+    )
+    others = {token: -math.inf for token in range(size) if token not in (stop, a)}
+    assert "logit_bias and the model rule out (-inf) every token\n" in told(SamplingParams(logit_bias=others), silent)
+
+    def enormous(token_ids: tuple[int, ...], adapter: int) -> torch.Tensor:
+        return torch.linspace(0, 3e38, size)
+
+    assert "the model's logits go up to 3e+38" in told(SamplingParams(temperature=1e-6), enormous)
+
+
 @pytest.mark.parametrize("where", ["add", "advance"])
 def test_after_an_error_of_the_model_the_engine_goes_on(
     policy: Policy, where: str, monkeypatch: pytest.MonkeyPatch
@@ -382,6 +452,16 @@ def test_a_prompt_that_cannot_be_taken_is_refused_when_it_comes(
         engine.run([request(), request(prompt=prompt)])
     assert error.value.index == 1
     assert engine.is_idle
+
+
+def test_an_adapter_is_loaded_from_its_folder_and_what_is_none_is_refused(
+    policy: Policy, chat_folder: Path, tmp_path: Path
+) -> None:
+    Policy.load(chat_folder, device="cpu", dtype="float32", lora=LoRA(rank=2)).save(tmp_path / "lora")
+    engine = Engine(policy)
+    assert engine.load_adapter(tmp_path / "lora") == engine.load_adapter(read_adapter(tmp_path / "lora"))
+    with pytest.raises(ModelError):
+        engine.load_adapter(tmp_path / "nothing")
 
 
 def test_an_adapter_that_is_not_loaded_is_refused(policy: Policy) -> None:

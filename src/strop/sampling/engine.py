@@ -11,17 +11,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from strop.constraints import Vocabulary, compile_constraint
-from strop.errors import ConstraintError, MemoryLimitError, ModelError, NonFiniteError
-from strop.models import hardware
-from strop.sampling.decoding import Adapter, Decoder
+from strop.errors import ConstraintError, ModelError
+from strop.sampling.adapters import read_adapter
+from strop.sampling.admission import default_cache_bytes, num_fitting
+from strop.sampling.decoding import Adapter, Decoder, evaluating
 from strop.sampling.draw import Drawn, Settings, draw_rows
+from strop.sampling.failures import nothing_drawn, told
 from strop.sampling.generic import GenericDecoder
 from strop.sampling.masking import constraint_mask, only
 from strop.sampling.params import check_params, check_prompt
@@ -30,11 +32,6 @@ from strop.types import Completion
 
 if TYPE_CHECKING:
     from strop.models import Policy
-
-_MIN_BYTES = 2**30
-_MEMORY_SHARE = 0.25
-_PREFILL_TOKENS = 2**15
-_ADMIT_SHARE = 8  # a full batch takes newcomers once they are an eighth of it: each time costs a forward of its own
 
 
 class Engine:
@@ -89,7 +86,7 @@ class Engine:
 
     def check(self, request: Request, index: int = 0) -> None:
         """Raise what ``submit`` would raise for the request's prompt, parameters and adapter."""
-        check_params(request.params, self.decoder.vocab_size)
+        check_params(request.params, self.decoder.vocab_size, self.policy.template.stop_token_ids)
         check_prompt(
             request.prompt,
             request.params.max_new_tokens,
@@ -126,8 +123,10 @@ class Engine:
             self._has_deadlines = True
         return row
 
-    def load_adapter(self, adapter: Adapter) -> str:
-        """The digest by which requests name the adapter. Raises: ModelError where it does not fit the model."""
+    def load_adapter(self, adapter: Adapter | Path | str) -> str:
+        """The digest by which requests name the adapter, a PEFT folder or one in memory. Raises: ModelError."""
+        if not isinstance(adapter, Adapter):
+            adapter = read_adapter(adapter)
         if adapter.digest not in self._adapters:
             self._adapters[adapter.digest] = self.decoder.load(adapter)
         return adapter.digest
@@ -160,13 +159,16 @@ class Engine:
     def run(self, requests: Sequence[Request]) -> list[Completion]:
         """The completions, in order; requests submitted before run along, and their events are told by ``step``.
 
+        They enter longest first and identical prompts side by side: little padding, and each prompt computed once.
         Raises: what ``submit`` raises, before anything runs, and the first error of one of these requests; the others
         are then cancelled.
         """
         for index, request in enumerate(requests):
             self.check(request, index)
         rows = [self._row(request) for request in requests]
-        self._waiting.extend(rows)
+        self._waiting.extend(
+            sorted(rows, key=lambda row: (-len(row.request.prompt), tuple(row.request.prompt), row.id))
+        )
         mine = {row.id: place for place, row in enumerate(rows)}
         found: list[Completion | None] = [None] * len(rows)
         others: list[Event] = []
@@ -216,13 +218,11 @@ class Engine:
             yield
             return
         with ExitStack() as stack:
-            stack.enter_context(_evaluating(self.policy.model))
+            stack.enter_context(evaluating(self.policy.model))
             stack.enter_context(self.policy.autocast())
             stack.enter_context(torch.inference_mode())
             self._in_session = True
             try:
-                if not self._rows:
-                    self.refresh_seconds += self.decoder.refresh()
                 yield
             finally:
                 self._in_session = False
@@ -234,11 +234,20 @@ class Engine:
             self._has_deadlines = bool(self._waiting or self._rows)
 
     def _admit(self) -> None:
-        count = self._num_fitting()
+        count = num_fitting(
+            self._waiting,
+            self._rows,
+            max_rows=self.max_rows,
+            max_bytes=self.max_bytes,
+            bytes_for=self.decoder.bytes_for,
+        )
         if not count:
             return
+        was_empty = not self._rows
         rows = [self._waiting.popleft() for _ in range(count)]
         self._rows += rows  # at once, so that an error finds them
+        if was_empty:
+            self.refresh_seconds += self.decoder.refresh()
         slots, logits = self.decoder.add(
             [row.request.prompt for row in rows], [row.params.max_new_tokens for row in rows], [r.adapter for r in rows]
         )
@@ -248,40 +257,15 @@ class Engine:
         self._logits = torch.cat([self._logits, logits]) if len(self._rows) > count else logits
         self._changed()
 
-    def _num_fitting(self) -> int:
-        """How many of those who wait enter now."""
-        bound = min(len(self._waiting), self.max_rows - len(self._rows))
-        if bound <= 0:
-            return 0
-        running = [row.length for row in self._rows]
-        lengths: list[int] = []
-        prefill: list[int] = []
-        before: Sequence[int] | None = None
-        for row in islice(self._waiting, bound):
-            lengths.append(row.length)
-            new = 0 if row.request.prompt == before else len(row.request.prompt)
-            prefill.append((prefill[-1] if prefill else 0) + new)
-            before = row.request.prompt
-        low, high = 0, bound
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = self.decoder.bytes_for([*running, *lengths[:middle]]) <= self.max_bytes
-            if fits and (middle == 1 or prefill[middle - 1] <= _PREFILL_TOKENS):
-                low = middle
-            else:
-                high = middle - 1
-        if not running:
-            return max(low, 1)
-        return low if low >= min(len(self._waiting), -(-len(running) // _ADMIT_SHARE)) else 0
-
     def _draw(self) -> None:
         """One token for every running row."""
         rows = self._rows
         mask = constraint_mask(rows, self._logits.device)
         uniform = torch.tensor([row.uniform() for row in rows], dtype=torch.float64).to(self.policy.device)
-        drawn = draw_rows(self._logits, self._current_settings(), uniform, seen=_seen(rows, self._logits), mask=mask)
+        logits, settings = self._logits, self._current_settings()
+        drawn = draw_rows(logits, settings, uniform, seen=_seen(rows, logits), mask=mask)
         self._logits = torch.empty(0)  # they are spent; rows may leave without a copy
-        _record(rows, drawn)
+        _record(rows, drawn, logits)
 
     def _current_settings(self) -> Settings:
         if self._settings is None:
@@ -332,21 +316,21 @@ class Engine:
         before = torch.ones(len(after), dtype=torch.bool, device=device)
         before[ends - 1] = False
         forced = list(enumerate(token for tokens in known for token in tokens[1:]))
+        logits = after[before]
         drawn = draw_rows(
-            after[before],
+            logits,
             Settings([row.params for row in steps], device),
             torch.zeros(len(steps), dtype=torch.float64, device=device),
             mask=(torch.arange(len(steps), device=device), lambda part: only(part, forced, part)),
         )
-        _record(steps, drawn)
+        _record(steps, drawn, logits)
         others = [i for i in range(len(rows)) if i not in set(leaps)]
-        logits = after.new_empty(len(rows), after.shape[1])
-        logits[torch.tensor(leaps, device=device)] = after[ends - 1]
+        self._logits = after.new_empty(len(rows), after.shape[1])
+        self._logits[torch.tensor(leaps, device=device)] = after[ends - 1]
         if others:
             tokens = torch.tensor([rows[i].token_ids[-1] for i in others], device=device)
             chosen = torch.tensor(others, device=device)
-            logits[chosen] = self.decoder.advance(self._slots[chosen], tokens)
-        self._logits = logits
+            self._logits[chosen] = self.decoder.advance(self._slots[chosen], tokens)
 
     # ---------------------------------------------------------------------------------------------------------- endings
 
@@ -371,30 +355,27 @@ class Engine:
 
     def _fail_all(self, error: Exception) -> None:
         """After an error of the decoder no row's state can be trusted: all running requests end with it."""
-        told = _told(error)
+        cause = told(error)
         rows, self._rows = self._rows, []
         self._logits = torch.empty(0)
         self._changed()
         for row in rows:
-            row.error = told
-            self._events.append(Event(id=row.id, error=told))
+            row.error = cause
+            self._events.append(Event(id=row.id, error=cause))
         self.decoder.remove([row.slot for row in rows if row.slot >= 0])
 
 
-def _record(rows: Sequence[Row], drawn: Drawn) -> None:
+def _record(rows: Sequence[Row], drawn: Drawn, logits: Tensor) -> None:
+    """Give every row its token; ``logits [B, V]`` are those that it was drawn from."""
     nothing = [0.0] * len(rows)
     masses = nothing if drawn.log_mass is None else drawn.log_mass.tolist()
     full = [None] * len(rows) if drawn.full_logprobs is None else drawn.full_logprobs.tolist()
     columns = (drawn.tokens.tolist(), drawn.logprobs.tolist(), full, masses)
-    for row, token, logprob, full_logprob, mass in zip(rows, *columns, strict=True):
+    for place, (row, token, logprob, full_logprob, mass) in enumerate(zip(rows, *columns, strict=True)):
         if row.error is not None:
             continue
         if logprob != logprob:
-            row.error = NonFiniteError(
-                f"the model's logits are not finite at new token {len(row.token_ids) + 1}",
-                where=f"sampling, {row.label}",
-                do="look at the last training steps: a loss or weight became NaN or infinite",
-            )
+            row.error = nothing_drawn(row, logits[place])
             continue
         try:
             row.take(token, logprob, full_logprob, mass)
@@ -405,32 +386,3 @@ def _record(rows: Sequence[Row], drawn: Drawn) -> None:
 def _seen(rows: Sequence[Row], logits: Tensor) -> Tensor | None:
     seen = [row.seen for row in rows if row.seen is not None]
     return torch.stack(seen).to(logits.device) if seen else None
-
-
-def _told(error: Exception) -> Exception:
-    is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error)
-    if not is_memory:
-        return error
-    return MemoryLimitError(
-        "memory ran out while sampling",
-        why=(str(error).splitlines() or [type(error).__name__])[0],
-        do="lower max_batch_tokens of the sampler, or max_bytes of the engine",
-    )
-
-
-def default_cache_bytes(device: torch.device) -> int:
-    """A quarter of the memory that is free now, at least one GiB."""
-    return max(_MIN_BYTES, int(_MEMORY_SHARE * hardware.free_memory_bytes(device)))
-
-
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Dropout off inside the block; the mode from before afterwards."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from strop.sampling.adapters import read_adapter
 from strop.sampling.decoding import Adapter, Decoder
 from strop.sampling.engine import Engine
 from strop.sampling.generic import GenericDecoder
@@ -110,12 +109,7 @@ class TorchSampler:
         start = time.perf_counter()
         engine = self.engine
         refreshed = engine.refresh_seconds
-        for index, request in enumerate(requests):
-            engine.check(request, index)
-        # Longest first and identical prompts side by side: little padding, and each prompt computed once.
-        order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].prompt), tuple(requests[i].prompt), i))
-        found = dict(zip(order, engine.run([requests[i] for i in order]), strict=True))
-        completions = [found[i] for i in range(len(requests))]
+        completions = engine.run(requests)
         self.throughput.num_tokens += sum(len(completion.token_ids) for completion in completions)
         self.throughput.seconds += time.perf_counter() - start
         self.throughput.refresh_seconds += engine.refresh_seconds - refreshed
@@ -154,7 +148,7 @@ class TorchSampler:
 
     def load_adapter(self, adapter: Adapter | Path | str) -> str:
         """The digest by which rows name the adapter, a PEFT folder or one in memory. Raises: ModelError."""
-        return self.engine.load_adapter(adapter if isinstance(adapter, Adapter) else read_adapter(adapter))
+        return self.engine.load_adapter(adapter)
 
 
 def _rank(completion: Completion, by: Literal["mean", "sum"]) -> tuple[bool, float]:
