@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from strop.errors import PromptError, RecipeError, RemoteError
@@ -351,14 +352,40 @@ def test_bad_prompts_are_refused_before_anything_is_sent(server: Any) -> None:
     sampler = server.sampler()
     for prompts, match in (
         ([PROMPT, ()], "the prompt is empty"),
+        ([PROMPT, (3, None)], "holds None, which is no token id"),
         ([PROMPT, (3, -1)], "the token id -1"),
-        ([PROMPT, (3,) * 249], "249 tokens, 8 new ones"),
+        ([PROMPT, (3,) * 249], "249 tokens, and 8 new tokens"),
     ):
         with pytest.raises(PromptError, match=match) as caught:
             sampler.sample(prompts, PARAMS, seeds=[0, 1])
         assert caught.value.index == 1
     assert server.seen()["requests"] == []
     assert sampler.sample([], PARAMS, seeds=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("seeds", "adapters", "match"),
+    [
+        ([0], None, "2 prompts with 1 seeds"),
+        ([0, 1, 2], None, "2 prompts with 3 seeds"),
+        ([0, 1], ["a"], "2 prompts with 1 adapters"),
+        ([0, 1.5], None, "the seed 1.5 is no whole number"),
+        ([0, None], None, "the seed None is no whole number"),
+        ([0, -1], None, "the seed -1 cannot be sent"),
+        ([0, 2**63], None, "the seed 9223372036854775808 cannot be sent"),
+    ],
+)
+def test_bad_rows_are_refused_before_anything_is_sent(server: Any, seeds: Any, adapters: Any, match: str) -> None:
+    with pytest.raises(RecipeError, match=match):
+        server.sampler().sample([PROMPT, PROMPT], PARAMS, seeds=seeds, adapters=adapters)
+    assert server.seen()["requests"] == []
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int32])
+def test_prompts_and_seeds_of_numpy_are_as_good(server: Any, dtype: Any) -> None:
+    found = server.sampler().sample(np.array([PROMPT, PROMPT], dtype), PARAMS, seeds=np.array([3, 4], dtype))
+    assert [one.token_ids for one in found] == [(13, 11, 2), (14, 11, 2)]
+    assert {(tuple(body["prompt"]), body["seed"]) for body in server.seen()["requests"]} == {(PROMPT, 3), (PROMPT, 4)}
 
 
 def test_an_unknown_model_is_told_with_those_that_there_are(server: Any) -> None:

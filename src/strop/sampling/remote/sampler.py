@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 
-from strop.errors import PromptError, RecipeError, RemoteError, UserError
-from strop.sampling.params import check_params
+from strop.errors import RecipeError, RemoteError, UserError
+from strop.sampling.params import check_params, check_prompt, check_rows
 from strop.sampling.remote import chat, completions
 from strop.sampling.remote.chat import ChatAnswer
 from strop.sampling.remote.completions import Asked, Dialect
@@ -128,14 +128,16 @@ class RemoteSampler:
         ``adapters`` names the adapter of each row; empty is ``model`` itself.
         Raises: RemoteError if any prompt has no completion: it names them with their reasons and carries the others'
         completions; PromptError for an empty prompt, ids out of range, or a prompt that leaves no room;
-        RecipeError for impossible parameters and for those that the server cannot keep.
+        RecipeError for rows without a seed or adapter of their own, seeds outside 0 … 2^63 - 1, impossible parameters
+        and those that the server cannot keep.
         """
-        assert len(seeds) == len(prompts), f"{len(prompts)} prompts with {len(seeds)} seeds"
-        assert adapters is None or len(adapters) == len(prompts), f"{len(prompts)} prompts, not as many adapters"
+        check_rows(prompts, seeds=seeds, adapters=adapters)
         start = time.perf_counter()
         check_params(params, self._vocab_size)
-        self._check_prompts(prompts, params)
-        if not prompts:
+        longest, size = self.max_length or inf, self._vocab_size or inf
+        for i, prompt in enumerate(prompts):
+            check_prompt(prompt, params.max_new_tokens, longest, size, index=i, where=f"prompt {i}")
+        if not len(prompts):
             return []
         self._check_abilities(params, prompts[0])
         asked = [
@@ -167,13 +169,15 @@ class RemoteSampler:
         return self._transport.ask_all([question(one) for one in asked])
 
     def _asked(self, prompt: Sequence[int], params: SamplingParams, seed: int, model: str) -> Asked:
-        assert 0 <= seed < _LARGEST_SEED, f"seed {seed}"
+        if not 0 <= seed < _LARGEST_SEED:
+            why, do = "servers take seeds from 0 to 2^63 - 1", "use such a seed, for instance of row_seed"
+            raise RecipeError(f"the seed {seed} cannot be sent", where=self.base_url, why=why, do=do)
         own = () if self.template is None else self.template.stop_token_ids
         return Asked(
             model=model,
-            prompt=tuple(prompt),
+            prompt=tuple(map(int, prompt)),
             params=params,
-            seed=seed,
+            seed=int(seed),
             stop_token_ids=tuple(dict.fromkeys([*own, *params.stop_token_ids])),
             dialect=self.dialect,
             vocab_size=self._vocab_size,
@@ -330,26 +334,6 @@ class RemoteSampler:
     @property
     def _decode(self) -> Callable[[Sequence[int]], str] | None:
         return None if self.template is None else self.template.text_of
-
-    def _check_prompts(self, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
-        size, longest = self._vocab_size, self.max_length
-        for i, prompt in enumerate(prompts):
-            where = f"prompt {i}"
-            if not prompt:
-                raise PromptError("the prompt is empty", index=i, where=where, do="give at least one token")
-            if min(prompt) < 0 or (size is not None and max(prompt) >= size):
-                odd = next(t for t in prompt if t < 0 or (size is not None and t >= size))
-                raise PromptError(
-                    f"the prompt holds the token id {odd}", index=i, where=where, why=f"vocabulary: {size}"
-                )
-            if longest is not None and len(prompt) + params.max_new_tokens > longest:
-                raise PromptError(
-                    f"the prompt has {len(prompt)} tokens, {params.max_new_tokens} new ones are asked for",
-                    index=i,
-                    where=where,
-                    why=f"the server's context holds {longest}",
-                    do="shorten the prompt or lower max_new_tokens",
-                )
 
     def _check_abilities(self, params: SamplingParams, prompt: Sequence[int]) -> None:
         """Refuse what this server cannot keep. Raises: RecipeError, RemoteError."""
