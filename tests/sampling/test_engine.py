@@ -127,13 +127,13 @@ def test_weights_are_taken_over_when_the_batch_is_empty_and_the_time_is_counted(
 def test_weights_changed_inside_a_held_session_are_taken_over_before_the_next_request(policy: Policy) -> None:
     decoder, _ = choose_decoder(policy)
     engine = Engine(policy, decoder=decoder)
-    weight = policy.model.get_input_embeddings().weight
+    weight = policy.model.model.layers[0].mlp.gate_proj.weight
     before = weight.detach().clone()
     try:
         with engine.session():
             [first] = engine.run([request(1, num=6, temperature=0.0)])
             with torch.inference_mode(False), torch.no_grad():
-                weight.copy_(before.roll(7, dims=0))
+                weight.copy_(40 * before.flip(0))
             [held] = engine.run([request(1, num=6, temperature=0.0)])
         [fresh] = Engine(policy).run([request(1, num=6, temperature=0.0)])
     finally:
