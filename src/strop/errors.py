@@ -83,6 +83,22 @@ class VerifierError(UserError):
     """A verifier or reward that raises, hangs, answers nonsense, or fails its audit."""
 
 
+class ToolError(UserError):
+    """A tool's contract, registry, service or session that is wrong in itself, whatever a model calls."""
+
+
+class ToolRefusal(StropError):
+    """What a tool's service raises where a call cannot be answered; the caller reads ``reason``.
+
+    ``state`` is ``inconsistent`` (the call contradicts the world: a future date, an unknown vendor), ``denied`` (this
+    caller may not), ``invalid_arguments`` (what no schema can say) or ``failed``.
+    """
+
+    def __init__(self, reason: str, *, state: str = "inconsistent") -> None:
+        self.reason, self.state = reason, state
+        super().__init__(f"{state}: {reason}")
+
+
 class OutputError(UserError):
     """A result that could not be written: full disk, no permission, or a folder in the way."""
 
