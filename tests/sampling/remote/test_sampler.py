@@ -118,7 +118,7 @@ def test_more_patience_than_there_is_time_is_an_error_at_once(server: Any) -> No
 
 
 def test_waits_double_and_stay_below_their_bound(server: Any) -> None:
-    transport = server.sampler(backoff_s=1.0, max_backoff_s=5.0)._transport
+    transport = server.sampler(backoff_s=1.0, max_backoff_s=5.0)._server.transport
     for num_failed, longest in ((0, 1.0), (1, 2.0), (2, 4.0), (3, 5.0), (9, 5.0)):
         waits = [transport._wait(num_failed, None) for _ in range(50)]
         assert longest / 2 <= min(waits) < max(waits) <= longest

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import httpx
+
 from strop.sampling.remote.completions import only_choice
-from strop.sampling.remote.transport import Fault, part
+from strop.sampling.remote.transport import Fault, part, read_json
 from strop.types import Json, Message, ToolCall
 
 PATH = "/chat/completions"
@@ -35,6 +37,30 @@ class ChatAnswer:
     """Generated, as the server counts; None if it does not tell."""
 
 
+def body(
+    model: str,
+    tools: Sequence[Json],
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+    response_format: Json | None,
+) -> dict[str, Any]:
+    """The request without its messages."""
+    found: dict[str, Any] = {
+        "model": model,
+        "max_tokens": max_new_tokens,
+        "temperature": temperature,
+        "seed": seed,
+        "n": 1,
+        "stream": False,
+    }
+    if tools:
+        found["tools"] = [dict(tool) for tool in tools]
+    if response_format is not None:
+        found["response_format"] = dict(response_format)
+    return found
+
+
 def wire_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """The messages in the API's shape; calls get ids, and each tool's turn answers the next call without an answer."""
     found: list[dict[str, Any]] = []
@@ -58,6 +84,11 @@ def wire_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
             wire["tool_call_id"] = open_calls.pop(0) if open_calls else f"call_{turn}"
         found.append(wire)
     return found
+
+
+async def read(response: httpx.Response) -> ChatAnswer:
+    """The turn of a response. Raises: Fault."""
+    return answer_of(await read_json(response))
 
 
 def answer_of(answer: Any) -> ChatAnswer:

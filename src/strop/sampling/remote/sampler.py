@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 
-from strop.errors import RecipeError, RemoteError, UserError
+from strop.errors import RecipeError, UserError
 from strop.sampling.params import check_params, check_prompt, check_rows
 from strop.sampling.remote import chat, completions
 from strop.sampling.remote.chat import ChatAnswer
 from strop.sampling.remote.completions import Asked, Dialect
+from strop.sampling.remote.reporting import NUM_LIKELY, Reporting, read_likely, reporting_of
+from strop.sampling.remote.server import Server
 from strop.sampling.remote.streams import StreamedCompletion
-from strop.sampling.remote.transport import (
-    Fault,
-    Patience,
-    Question,
-    Traffic,
-    Transport,
-    part,
-    read_anything,
-    read_json,
-)
+from strop.sampling.remote.transport import Fault, Patience, Question, Traffic, read_json
 from strop.types import Completion, Json, Message, SamplingParams
 
 if TYPE_CHECKING:
     from strop.chat import ChatTemplate
 
-_MAX_NAMED = 3
 _LARGEST_SEED = 2**63
-_NUM_LIKELY = 5
 
 
 class RemoteSampler:
@@ -71,27 +60,6 @@ class RemoteSampler:
         backoff_s: float = 0.5,
         max_backoff_s: float = 30.0,
     ) -> None:
-        self.base_url = _checked_url(base_url)
-        self.model = model
-        self.template = template
-        self.stream = stream
-        self.weights = weights
-        self._dialect = dialect
-        for name, value, least in (
-            ("max_concurrency", max_concurrency, 1),
-            ("max_retries", max_retries, 0),
-            ("backoff_s", backoff_s, 0),
-            ("max_backoff_s", max_backoff_s, 0),
-        ):
-            if not least <= value < inf:
-                raise RecipeError(f"{name} = {value}", where=self.base_url, do=f"use {least} or more")
-        for name, value in (
-            ("timeout_s", timeout_s),
-            ("deadline_s", deadline_s),
-            ("overall_deadline_s", overall_deadline_s),
-        ):
-            if not value > 0:
-                raise RecipeError(f"{name} = {value}", where=self.base_url, do="use seconds > 0")
         patience = Patience(
             max_concurrency=max_concurrency,
             timeout_s=timeout_s,
@@ -101,17 +69,22 @@ class RemoteSampler:
             backoff_s=backoff_s,
             max_backoff_s=max_backoff_s,
         )
-        self._transport = Transport(self.base_url, _api_key(api_key_env), patience)
-        self._reporting: Literal["tempered", "untempered", "unclear"] | None = None
+        self._server = Server(base_url, api_key_env=api_key_env, dialect=dialect, patience=patience)
+        self.base_url = self._server.base_url
+        self.model = model
+        self.template = template
+        self.stream = stream
+        self.weights = weights
+        self._reporting: Reporting | None = None
 
     @property
     def traffic(self) -> Traffic:
         """What was asked so far: requests, tokens, retries by cause."""
-        return self._transport.traffic
+        return self._server.transport.traffic
 
     def close(self) -> None:
         """End the connections."""
-        self._transport.close()
+        self._server.transport.close()
 
     # ------------------------------------------------------------------------------------------------------- sampling
 
@@ -149,7 +122,7 @@ class RemoteSampler:
         self._check_weights()
         self.traffic.seconds += time.perf_counter() - start
         self.traffic.num_tokens += sum(len(one.token_ids) for one in found if isinstance(one, Completion))
-        return self._all_or_named(found)
+        return self._server.all_or_named(found, completions.PATH, self.model, row="prompt", lack="have no completion")
 
     def _complete(self, asked: Sequence[Asked]) -> list[Completion | Fault]:
         decode = self._decode
@@ -166,7 +139,7 @@ class RemoteSampler:
 
             return Question("POST", completions.PATH, body, read)
 
-        return self._transport.ask_all([question(one) for one in asked])
+        return self._server.transport.ask_all([question(one) for one in asked])
 
     def _asked(self, prompt: Sequence[int], params: SamplingParams, seed: int, model: str) -> Asked:
         if not 0 <= seed < _LARGEST_SEED:
@@ -192,22 +165,6 @@ class RemoteSampler:
     def _check_weights(self) -> None:
         """Hook for servers that tell which weights they hold. Raises: RemoteError."""
 
-    def _all_or_named(self, found: Sequence[Completion | Fault]) -> list[Completion]:
-        failures = {i: one for i, one in enumerate(found) if isinstance(one, Fault)}
-        if not failures:
-            return [one for one in found if isinstance(one, Completion)]
-        named = [f"prompt {i}: {fault.message}" for i, fault in failures.items()]
-        more = f"; and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
-        first = next(iter(failures.values()))
-        raise RemoteError(
-            f"{len(failures)} of {len(found)} prompts have no completion",
-            where=f"{self.base_url}{completions.PATH}, model {self.model}",
-            why="; ".join(named[:_MAX_NAMED]) + more,
-            do=first.do or "see that the server runs and answers; the completions of the others are in the error",
-            completions=[None if isinstance(one, Fault) else one for one in found],
-            failures={i: fault.message for i, fault in failures.items()},
-        ) from first
-
     # ------------------------------------------------------------------------------------------------------------ chat
 
     def chat(self, messages: Sequence[Message], tools: Sequence[Json] = (), **settings: Any) -> ChatAnswer:
@@ -230,102 +187,29 @@ class RemoteSampler:
         carrying the other answers as its ``completions``.
         """
         start = time.perf_counter()
-        common: dict[str, Any] = {
-            "model": self.model,
-            "max_tokens": max_new_tokens,
-            "temperature": temperature,
-            "seed": seed,
-            "n": 1,
-            "stream": False,
-        }
-        if tools:
-            common["tools"] = [dict(tool) for tool in tools]
-        if response_format is not None:
-            common["response_format"] = dict(response_format)
-
-        async def read(response: httpx.Response) -> ChatAnswer:
-            return chat.answer_of(await read_json(response))
-
-        found = self._transport.ask_all(
-            [Question("POST", chat.PATH, common | {"messages": chat.wire_messages(d)}, read) for d in dialogues]
+        body = chat.body(self.model, tools, max_new_tokens, temperature, seed, response_format)
+        found = self._server.transport.ask_all(
+            [Question("POST", chat.PATH, body | {"messages": chat.wire_messages(d)}, chat.read) for d in dialogues]
         )
         self.traffic.seconds += time.perf_counter() - start
         self.traffic.num_tokens += sum(one.num_tokens or 0 for one in found if isinstance(one, ChatAnswer))
-        failures = {i: one.message for i, one in enumerate(found) if isinstance(one, Fault)}
-        if failures:
-            raise RemoteError(
-                f"{len(failures)} of {len(found)} dialogues have no answer",
-                where=f"{self.base_url}{chat.PATH}, model {self.model}",
-                why="; ".join(f"dialogue {i}: {message}" for i, message in list(failures.items())[:_MAX_NAMED]),
-                do="see that the server runs and answers; the other answers are in the error",
-                completions=[None if isinstance(one, Fault) else one for one in found],
-                failures=failures,
-            )
-        return [one for one in found if isinstance(one, ChatAnswer)]
+        return self._server.all_or_named(found, chat.PATH, self.model, row="dialogue", lack="have no answer")
 
     # ------------------------------------------------------------------------------------------- what the server can do
 
-    @cached_property
+    @property
     def dialect(self) -> Dialect:
         """Which extensions the server knows: vLLM's, if it answers with a version as vLLM does. Raises: RemoteError."""
-        if self._dialect != "auto":
-            return self._dialect
-        try:
-            found = self._ask("GET", f"{self._root}/version")
-        except RemoteError as error:
-            if _status(error) in (401, 403, 404, 405):
-                return "openai"
-            raise
-        return "vllm" if isinstance(found, dict) and "version" in found else "openai"
+        return self._server.dialect
 
     @cached_property
     def max_length(self) -> int | None:
         """Tokens of the server's context; None if it does not tell. Raises: RemoteError if it has no such model."""
-        try:
-            cards = self.models()
-        except RemoteError as error:
-            if _status(error) in (404, 405):
-                return None
-            raise
-        if self.model not in cards:
-            raise RemoteError(
-                f"the server has no model {self.model}",
-                where=f"{self.base_url}/models",
-                why=f"it has {', '.join(sorted(cards)) or 'none'}",
-                do="use one of these names",
-            )
-        length = cards[self.model].get("max_model_len")
-        return length if isinstance(length, int) else None
+        return self._server.max_length(self.model)
 
     def models(self) -> Mapping[str, Json]:
         """The server's models and adapters by name. Raises: RemoteError."""
-        found = self._ask("GET", "/models")
-        cards = found.get("data") if isinstance(found, dict) else None
-        if not isinstance(cards, list) or not all(isinstance(card, dict) and "id" in card for card in cards):
-            raise RemoteError(
-                "the list of models cannot be read",
-                where=f"{self.base_url}/models",
-                why=f"it is {str(found)[:120]}",
-                do="see that base_url is that of an OpenAI-compatible API",
-            )
-        return {str(card["id"]): card for card in cards}
-
-    @property
-    def _root(self) -> str:
-        """Where the server's own paths begin, beside the API's version."""
-        return self.base_url.removesuffix("/v1")
-
-    def _ask(self, method: str, path: str, body: object = None) -> Any:
-        """One answer of any shape. Raises: RemoteError."""
-        try:
-            return self._transport.ask(Question(method, path, body, read_anything))
-        except Fault as fault:
-            raise self._failed(f"{method} {path.removeprefix(self._root)} failed", path, fault) from fault
-
-    def _failed(self, what: str, path: str, fault: Fault) -> RemoteError:
-        do = fault.do or "see that the server runs, that base_url is right, and what its log says"
-        where = f"{self.base_url}{path}" if path.startswith("/") else path
-        return RemoteError(what, where=where, why=fault.message, do=do)
+        return self._server.models()
 
     @property
     def _vocab_size(self) -> int | None:
@@ -360,75 +244,18 @@ class RemoteSampler:
     def _unable(self, name: str, why: str, do: str) -> UserError:
         return RecipeError(f"{self.base_url} cannot sample with {name}", where="sampling parameters", why=why, do=do)
 
-    def reporting(self, prompt: Sequence[int]) -> Literal["tempered", "untempered", "unclear"]:
+    def reporting(self, prompt: Sequence[int]) -> Reporting:
         """Whether reported log-probabilities are of the distribution that is sampled from, found by trying.
 
         At temperature 1/2 the log-probabilities of the same two tokens must lie 4 times as far apart as at 2, and
         top_p must leave a single token all the mass. Asked once. Raises: RemoteError.
         """
         if self._reporting is None:
-            sharp = _descending(self._likely(prompt, temperature=0.5))
-            flat = _descending(self._likely(prompt, temperature=2.0))
-            cut = _descending(self._likely(prompt, temperature=2.0, top_p=1e-6))
-            ratio = (sharp[0] - sharp[-1]) / max(flat[0] - flat[-1], 1e-9)
-            if sharp[0] - sharp[-1] < 1e-2 or flat[0] > -1e-2:
-                self._reporting = "unclear"
-            else:
-                self._reporting = "tempered" if ratio > 2 and cut[0] > -1e-3 else "untempered"
+            self._reporting = reporting_of(lambda params: self._likely(prompt, params))
         return self._reporting
 
-    def _likely(self, prompt: Sequence[int], *, model: str = "", **settings: float) -> Mapping[str, float]:
+    def _likely(self, prompt: Sequence[int], params: SamplingParams, *, model: str = "") -> Mapping[str, float]:
         """The likeliest next tokens, as the server names them, with their log-probabilities. Raises: RemoteError."""
-        params = replace(SamplingParams(max_new_tokens=1), **settings)  # type: ignore[arg-type]
-        asked = self._asked(prompt, params, 0, model or self.model)
-        body = completions.body(asked, stream=False) | {"logprobs": _NUM_LIKELY}
-
-        async def read(response: httpx.Response) -> Mapping[str, float]:
-            choice = completions.only_choice(await read_json(response))
-            found = (part(part(choice, "logprobs", dict) or {}, "top_logprobs", list) or [None])[0]
-            if (
-                not isinstance(found, dict)
-                or not found
-                or not all(type(value) in (int, float) for value in found.values())
-            ):
-                raise Fault("no logprobs", "the server answers without the likeliest tokens", is_server_wide=True)
-            return {str(token): float(value) for token, value in found.items()}
-
-        try:
-            return self._transport.ask(Question("POST", completions.PATH, body, read))
-        except Fault as fault:
-            what = "the likeliest next tokens could not be found out"
-            raise self._failed(what, completions.PATH, fault) from fault
-
-
-def _descending(likely: Mapping[str, float]) -> list[float]:
-    return sorted(likely.values(), reverse=True)[:_NUM_LIKELY]
-
-
-def _status(error: RemoteError) -> int | None:
-    return error.__cause__.status if isinstance(error.__cause__, Fault) else None
-
-
-def _checked_url(base_url: str) -> str:
-    try:
-        url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError) as error:
-        url, why = httpx.URL(""), str(error)
-    else:
-        why = "it needs http:// or https:// and a host"
-    if url.scheme not in ("http", "https") or not url.host:
-        raise RecipeError(f"base_url is {base_url!r}", why=why, do="give something like http://127.0.0.1:8000/v1")
-    return base_url.rstrip("/")
-
-
-def _api_key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    key = os.environ.get(variable)
-    if not key:
-        raise RecipeError(
-            f"the environment variable {variable} is not set",
-            where="api_key_env",
-            do="set it to the server's key, or leave api_key_env out for a server without one",
-        )
-    return key
+        body = completions.body(self._asked(prompt, params, 0, model or self.model), stream=False)
+        question = Question("POST", completions.PATH, body | {"logprobs": NUM_LIKELY}, read_likely)
+        return self._server.ask_for(question, "the likeliest next tokens could not be found out")

@@ -17,6 +17,8 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from strop.errors import RecipeError
+
 T = TypeVar("T")
 K = TypeVar("K", str, int, list[Any], dict[str, Any])
 
@@ -81,6 +83,19 @@ class Patience:
     backoff_s: float
     """Before the first retry; doubled before each further one, times a random share between a half and one."""
     max_backoff_s: float
+
+    def __post_init__(self) -> None:
+        """Raises: RecipeError."""
+        for name, least in (("max_concurrency", 1), ("max_retries", 0), ("backoff_s", 0), ("max_backoff_s", 0)):
+            if not least <= getattr(self, name) < math.inf:
+                raise _impossible(name, getattr(self, name), f"use {least} or more")
+        for name in ("timeout_s", "deadline_s", "overall_deadline_s"):
+            if not getattr(self, name) > 0:
+                raise _impossible(name, getattr(self, name), "use seconds > 0")
+
+
+def _impossible(name: str, value: float, do: str) -> RecipeError:
+    return RecipeError(f"{name} = {value}", where="the settings of a remote sampler", do=do)
 
 
 @dataclass

@@ -56,19 +56,19 @@ class VllmSampler(RemoteSampler):
         name = _NAME + adapter.digest[:_DIGITS]
         is_there = name in self.models()
         body = {"lora_name": name, "lora_path": str(folder), "load_inplace": is_there}
-        self._ask("POST", "/load_lora_adapter", body)
+        self._server.ask("POST", "/load_lora_adapter", body)
         does_nothing = not any(bool(a.any()) and bool(b.any()) for a, b in adapter.weights.values())
         try:
             self._check_effect(name, does_nothing)
         except RemoteError:
-            self._ask("POST", "/unload_lora_adapter", {"lora_name": name})
+            self._server.ask("POST", "/unload_lora_adapter", {"lora_name": name})
             raise
         self._adapters[adapter.digest] = name
         return adapter.digest
 
     def unload_adapter(self, digest: str) -> None:
         """Make the server forget it. Raises: RemoteError."""
-        self._ask("POST", "/unload_lora_adapter", {"lora_name": self._model_of(digest)})
+        self._server.ask("POST", "/unload_lora_adapter", {"lora_name": self._model_of(digest)})
         del self._adapters[digest]
 
     def _model_of(self, adapter: str) -> str:
@@ -114,13 +114,13 @@ class VllmSampler(RemoteSampler):
             )
         before, was = self._probe(self.model), self.weights
         with self._paused():
-            self._ask(
+            self._server.ask(
                 "POST",
-                f"{self._root}/collective_rpc",
+                f"{self._server.root}/collective_rpc",
                 {"method": "reload_weights", "kwargs": {"weights_path": str(Path(folder).absolute())}},
             )
-            self._ask("POST", f"{self._root}/reset_prefix_cache")
-            self._ask("POST", f"{self._root}/update_weight_version", {"new_version": digest})
+            self._server.ask("POST", f"{self._server.root}/reset_prefix_cache")
+            self._server.ask("POST", f"{self._server.root}/update_weight_version", {"new_version": digest})
         self.weights = digest
         self._reporting = None
         self._check_weights()
@@ -128,31 +128,31 @@ class VllmSampler(RemoteSampler):
         if was is not None and was != digest and effect == 0.0:
             raise RemoteError(
                 "the weights were reloaded without effect",
-                where=f"{self._root}/collective_rpc",
+                where=f"{self._server.root}/collective_rpc",
                 why=f"the digest went from {was[:12]} to {digest[:12]}, and every log-probability stayed the same",
                 do=f"see that the server can read {folder} and what its log says",
             )
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
-        self._ask("POST", f"{self._root}/pause?mode=wait")
+        self._server.ask("POST", f"{self._server.root}/pause?mode=wait")
         try:
             yield
         except RemoteError:
             with suppress(RemoteError):  # what went wrong first is what the user must know
-                self._ask("POST", f"{self._root}/resume")
+                self._server.ask("POST", f"{self._server.root}/resume")
             raise
-        self._ask("POST", f"{self._root}/resume")
+        self._server.ask("POST", f"{self._server.root}/resume")
 
     def _check_weights(self) -> None:
         if self.weights is None:
             return
-        found = self._ask("GET", f"{self._root}/weight_info")
+        found = self._server.ask("GET", f"{self._server.root}/weight_info")
         version = found.get("weight_version") if isinstance(found, dict) else None
         if version != self.weights:
             raise MismatchError(
                 "the server holds other weights than were loaded into it",
-                where=f"{self._root}/weight_info",
+                where=f"{self._server.root}/weight_info",
                 why=f"it says {version!r}, {self.weights!r} were loaded: it was started anew, or another run loads too",
                 do="call reload_weights again, and give every run a server of its own",
             )
@@ -172,17 +172,10 @@ class VllmSampler(RemoteSampler):
                 why="in vLLM 0.32 log-probabilities of the prompt end the CPU engine while adapters are loaded",
                 do="unload them, or score with another server",
             )
-        found = self._transport.ask_all([self._scoring(tuple(sequence)) for sequence in sequences])
-        failures = {i: one.message for i, one in enumerate(found) if isinstance(one, Fault)}
-        if failures:
-            raise RemoteError(
-                f"{len(failures)} of {len(found)} sequences could not be scored",
-                where=f"{self.base_url}{completions.PATH}, model {self.model}",
-                why="; ".join(f"sequence {i}: {message}" for i, message in list(failures.items())[:3]),
-                do="see what the server's log says",
-                failures=failures,
-            )
-        return [one for one in found if not isinstance(one, Fault)]
+        found = self._server.transport.ask_all([self._scoring(tuple(sequence)) for sequence in sequences])
+        return self._server.all_or_named(
+            found, completions.PATH, self.model, row="sequence", lack="could not be scored"
+        )
 
     def _scoring(self, sequence: tuple[int, ...]) -> Question[tuple[float, ...]]:
         asked = replace(self._asked(sequence, SamplingParams(max_new_tokens=1), 0, self.model), knows_stops=False)
@@ -197,7 +190,7 @@ class VllmSampler(RemoteSampler):
 
     def _probe(self, model: str) -> list[Mapping[str, float]]:
         """The likeliest next tokens and their log-probabilities after each prompt of ``_PROBE``."""
-        return [self._likely(prompt, model=model) for prompt in _PROBE]
+        return [self._likely(prompt, SamplingParams(max_new_tokens=1), model=model) for prompt in _PROBE]
 
 
 def _prompt_logprobs(found: Any, sequence: Sequence[int]) -> tuple[float, ...]:
