@@ -21,7 +21,10 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="strop:tiny, a model or adapter folder, or a hub id.")],
-    suite: Annotated[list[str], typer.Option(help="world:NAME or your own file of tasks; repeatable.")],
+    suite: Annotated[
+        list[str],
+        typer.Option(help="world:NAME, gsm8k:PATH or your own file; repeatable."),
+    ],
     verifier: Annotated[str | None, typer.Option(help="my_rewards.py:score, number, exact …, for a file.")] = None,
     columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, repeatable, for a file.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Items a suite.")] = 500,

@@ -11,7 +11,7 @@ from strop.errors import RecipeError
 from strop.pipeline.prepare import lowest
 from strop.pipeline.reading import nearest
 from strop.pipeline.recipe import SuiteTable
-from strop.pipeline.sources import load_grader, read_rows, world_of
+from strop.pipeline.sources import benchmark_of, load_grader, read_rows, world_of
 from strop.pipeline.stages import ModelRef
 from strop.pipeline.workspace import Workspace
 from strop.types import Completion, Progress, SamplingParams
@@ -82,7 +82,8 @@ def _suite(table: SuiteTable, workspace: Workspace, limit: int) -> Suite:
     rows: list[Any] = list(
         read_rows("grpo", table.tasks, workspace, columns=table.columns, split="test", limit=limit, dial=table.world)
     )
-    name = table.name or Path(table.tasks.rstrip("/")).name.split(".")[0]
+    benchmark = benchmark_of(table.tasks)
+    name = table.name or (benchmark.name if benchmark else Path(table.tasks.rstrip("/")).name.split(".")[0])
     return task_suite(name, rows, _verifier(table, workspace))
 
 

@@ -96,17 +96,26 @@ def _check_tasks(stage: GRPOStage | DrGRPOStage, place: str) -> None:
             )
     if stage.world is not None and not worlds:
         raise RecipeError("`world` has no effect here", where=place, why="no task comes from a world", do="remove it")
-    if stage.verifier is None and len(worlds) < len(sources):
+    judges = {name for source in sources if (name := _judge_of(source))}
+    if stage.verifier is None and not all(_judge_of(source) for source in sources):
         raise RecipeError(
             "there is nobody to grade the samples",
             where=place,
             why=f"tasks from a file bring no verifier, and {stage.method} learns from verdicts",
             do='name one: verifier = "my_rewards.py:score", "number" or "exact"',
         )
-    if stage.verifier is None and len(set(worlds)) > 1:
+    if stage.verifier is None and len(judges) > 1:
         raise RecipeError(
             "several worlds in one stage", where=place, why="each brings its own verifier", do="use a stage each"
         )
+
+
+def _judge_of(source: str) -> str:
+    """The world or benchmark whose verifier comes with a source; empty for a file, which brings none."""
+    from strop.worlds.benchmarks import benchmark_of
+
+    benchmark = benchmark_of(source)
+    return benchmark.name if benchmark else source * source.startswith("world:")
 
 
 def _check_adapter(stage: AnyStage, held: LoraTable | bool, place: str) -> LoraTable | bool:

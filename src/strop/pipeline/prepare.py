@@ -11,7 +11,7 @@ from strop.digests import digest_folder, digest_json
 from strop.pipeline import builders
 from strop.pipeline.order import as_list, check_order, stage_names
 from strop.pipeline.recipe import AnyStage, OfflineTable, Recipe, RolloutTable, Source
-from strop.pipeline.sources import load_grader, read_rows, world_of
+from strop.pipeline.sources import benchmark_of, load_grader, read_rows, world_of
 from strop.pipeline.stages import ModelRef, StageJob
 from strop.pipeline.workspace import Workspace
 from strop.types import Task, Verifier
@@ -119,7 +119,10 @@ def audit_verifier(named: str | None, source: Source, verifier: Verifier, tasks:
     from strop.verifiers import answer_cases, audit, reference_cases
 
     tasks = tasks[:_AUDITED_TASKS]
-    if named is None:
+    benchmark = next((found for name in as_list(source) if (found := benchmark_of(name))), None)
+    if named is None and benchmark is not None:
+        cases = benchmark.cases(tasks)
+    elif named is None:
         world = world_of(next(name for name in as_list(source) if name.startswith("world:")))
         cases = reference_cases(tasks, world.reference_text, world.mutations)
     elif ":" in named:

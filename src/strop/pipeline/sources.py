@@ -1,4 +1,4 @@
-"""Names of data become rows: worlds, files, folders and hub ids, one or several, all through the same door."""
+"""Names of data become rows: worlds, benchmarks, files, folders and hub ids, one or several, all through one door."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from strop.types import Conversation, Preference, Task, Verifier
 
 if TYPE_CHECKING:
     from strop.worlds import World
+    from strop.worlds.benchmarks import Benchmark
 
 WORLD_ROWS, HELD_OUT_WORLD_ROWS = 1000, 200
 """How many rows a world generates where no ``limit`` says: to learn from, and to validate on."""
@@ -40,8 +41,12 @@ def read_rows(
             num_rows = limit or (WORLD_ROWS if split == "train" else HELD_OUT_WORLD_ROWS)
             rows += _world_rows(method, name, split, num_rows, seed, dial or {})
             continue
-        path = workspace.path(name)
-        place = str(path) if path.exists() or _looks_local(name) else name
+        benchmark = benchmark_of(name)
+        if benchmark is not None:
+            place = _place(name.partition(":")[2], workspace)
+            rows += _benchmark_rows(method, name, benchmark, place, columns, split, limit)
+            continue
+        place = _place(name, workspace)
         readers: dict[str, Callable[..., Sequence[Row]]] = {
             "sft": data.read_conversations,
             "dpo": data.read_preferences,
@@ -54,8 +59,38 @@ def read_rows(
     return rows
 
 
+def _place(name: str, workspace: Workspace) -> str:
+    """A path made absolute, or the hub id as it is."""
+    path = workspace.path(name)
+    return str(path) if path.exists() or _looks_local(name) else name
+
+
 def _looks_local(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.endswith((".jsonl", ".json", ".parquet", ".csv", ".gz"))
+
+
+def _benchmark_rows(
+    method: str,
+    source: str,
+    benchmark: Benchmark,
+    place: str,
+    columns: Mapping[str, str] | None,
+    split: str,
+    limit: int | None,
+) -> list[Task]:
+    if method in ("sft", "dpo"):
+        raise RecipeError(
+            f"method {method} cannot learn from `{source}`",
+            why="a benchmark gives tasks, which have no answers to imitate",
+            do=f'name the file itself, data = "{place}", or use it as tasks of a method that samples',
+        )
+    if columns:
+        raise RecipeError(
+            f"`columns` has no effect on `{source}`",
+            why=f"the {benchmark.name} format has its own columns",
+            do="remove it, or name the file without its benchmark and give a verifier",
+        )
+    return benchmark.load(place, split=split, limit=limit)
 
 
 def _world_rows(
@@ -84,9 +119,22 @@ def world_of(source: str) -> World:
     return get_world(source.removeprefix("world:").partition("/")[0])
 
 
+def benchmark_of(source: str) -> Benchmark | None:
+    """The benchmark that a source such as ``gsm8k:test.jsonl`` names; None if it names none."""
+    from strop.worlds import benchmarks
+
+    return benchmarks.benchmark_of(source)
+
+
 def load_grader(name: str | None, tasks: Source, workspace: Workspace) -> Verifier:
-    """The verifier named in a recipe, or else the one of the tasks' world. Raises: RecipeError, VerifierError."""
+    """The verifier named in a recipe, or else that of the tasks' world or benchmark.
+
+    Raises: RecipeError, VerifierError.
+    """
     if name is None:
+        benchmark = next((found for source in as_list(tasks) if (found := benchmark_of(source))), None)
+        if benchmark is not None:
+            return benchmark.verifier()
         source = next((source for source in as_list(tasks) if source.startswith("world:")), None)
         if source is None:
             raise RecipeError(
