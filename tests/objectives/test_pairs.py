@@ -10,7 +10,7 @@ import torch
 
 from random_batches import masked_out, row
 from strop.batches import collate
-from strop.objectives.pairs import Pairs, against_reference, count_pairs, sequence_means, sequence_sums, sides
+from strop.objectives.pairs import PairObjective, Pairs, against_reference, sequence_means, sequence_sums, sides
 from strop.objectives.pairs import without_reference as reference_free
 from strop.types import Batch, Outputs, Sample
 
@@ -37,10 +37,10 @@ def test_the_preferred_sequence_is_the_chosen_one_in_either_order() -> None:
 def test_a_pair_with_an_empty_side_is_no_pair() -> None:
     batch = collate([LONG, masked_out(SHORT), LATE, EARLY])
     assert [side.tolist() for side in sides(batch)] == [[3], [2]]
-    assert count_pairs(batch) == {"pairs": 1.0}
-    assert count_pairs(collate([LONG, SHORT, LATE, EARLY])) == {"pairs": 2.0}
-    assert count_pairs(collate([masked_out(LONG), SHORT])) == {"pairs": 0.0}
-    assert type(count_pairs(batch)["pairs"]) is float  # the loop adds these up over devices and batches
+    assert PairObjective().count(batch) == {"pairs": 1.0}
+    assert PairObjective().count(collate([LONG, SHORT, LATE, EARLY])) == {"pairs": 2.0}
+    assert PairObjective().count(collate([masked_out(LONG), SHORT])) == {"pairs": 0.0}
+    assert type(PairObjective().count(batch)["pairs"]) is float  # the loop adds these up over devices and batches
 
 
 def test_sequences_of_different_pairs_side_by_side_are_a_mistake() -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from torch.nn import functional
 
 from strop.errors import RecipeError
-from strop.objectives.pairs import against_reference, count_pairs
+from strop.objectives.pairs import PairObjective, against_reference
 from strop.types import Batch, Loss, Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPO:
+class DPO(PairObjective):
     """The negative log-likelihood of the stated preference, as one mean over the step's pairs.
 
     l(y) = Σ_t m_t log p(y_t) - Σ_t m_t log p_ref(y_t);  h = l(chosen) - l(rejected)
@@ -42,15 +42,6 @@ class DPO:
                 why="it is the probability that a pair is mislabelled; from 0.5 on the pairs teach the opposite",
                 do="choose a value in [0, 0.5)",
             )
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Log-probabilities of the tokens."""
-        return frozenset({"logprobs"})
-
-    def count(self, batch: Batch) -> Mapping[str, float]:
-        """``pairs``: those with trained tokens in both answers."""
-        return count_pairs(batch)
 
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's mean."""

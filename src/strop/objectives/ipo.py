@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from strop.errors import RecipeError
-from strop.objectives.pairs import REDUCTIONS, Reduction, against_reference, count_pairs
+from strop.objectives.pairs import REDUCTIONS, PairObjective, Reduction, against_reference
 from strop.types import Batch, Loss, Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
-class IPO:
+class IPO(PairObjective):
     """The squared distance of the margin from its target, as one mean over the step's pairs.
 
     l(y) = log p(y) - log p_ref(y), the answer's tokens averaged (``reduction="mean"``) or summed (``"sum"``)
@@ -43,15 +43,6 @@ class IPO:
             raise RecipeError(
                 f"ipo: reduction is {self.reduction!r}", do=f"choose one of {', '.join(map(repr, REDUCTIONS))}"
             )
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Log-probabilities of the tokens."""
-        return frozenset({"logprobs"})
-
-    def count(self, batch: Batch) -> Mapping[str, float]:
-        """``pairs``: those with trained tokens in both answers."""
-        return count_pairs(batch)
 
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's mean."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from strop.errors import RecipeError
 from strop.objectives.chosen_cross_entropy import ChosenCrossEntropy
-from strop.objectives.pairs import count_pairs, without_reference
+from strop.objectives.pairs import PairObjective, without_reference
 from strop.objectives.total import Total
 from strop.types import Batch, Loss, Outputs
 
@@ -31,7 +31,7 @@ def log_odds(logprobs: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OddsRatio:
+class OddsRatio(PairObjective):
     """The negative log-likelihood of the preference under the odds of the answers, as one mean over the step's pairs.
 
     l(y) = the mean of log p(y_t) over the answer's tokens;  odds(y) = e^l / (1 - e^l)
@@ -46,15 +46,6 @@ class OddsRatio:
     """
 
     temperature: float = field(default=1.0, init=False)
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Log-probabilities of the tokens."""
-        return frozenset({"logprobs"})
-
-    def count(self, batch: Batch) -> Mapping[str, float]:
-        """``pairs``: those with trained tokens in both answers."""
-        return count_pairs(batch)
 
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's mean."""

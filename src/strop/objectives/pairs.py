@@ -86,10 +86,18 @@ def without_reference(outputs: Outputs, batch: Batch, reduction: Reduction) -> P
     return Pairs(scores=logps, logps=logps, chosen=chosen, rejected=rejected)
 
 
-def count_pairs(batch: Batch) -> Mapping[str, float]:
-    """``pairs``: those with trained tokens in both answers."""
-    chosen, _ = sides(batch)
-    return {"pairs": float(chosen.numel())}
+class PairObjective:
+    """What the objectives on pairs of answers have in common: what they need and what their mean is over."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Log-probabilities of the tokens."""
+        return frozenset({"logprobs"})
+
+    def count(self, batch: Batch) -> Mapping[str, float]:
+        """``pairs``: those with trained tokens in both answers."""
+        chosen, _ = sides(batch)
+        return {"pairs": float(chosen.numel())}
 
 
 def sides(batch: Batch) -> tuple[Tensor, Tensor]:

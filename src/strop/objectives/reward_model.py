@@ -10,13 +10,13 @@ import torch
 from torch.nn import functional
 
 from strop.errors import RecipeError
-from strop.objectives.pairs import count_pairs, sides
+from strop.objectives.pairs import PairObjective, sides
 from strop.segments import segment_last
 from strop.types import Batch, Loss, Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
-class BradleyTerry:
+class BradleyTerry(PairObjective):
     """The negative log-likelihood of the stated preferences under P(y+ better) = σ(r+ - r-), as one mean over pairs.
 
     L = mean [ - log σ(r+ - r- - margin) + c (r+ + r-)² ], r = ``outputs.scores`` at a sequence's last trained token.
@@ -52,10 +52,6 @@ class BradleyTerry:
     def needs(self) -> frozenset[str]:
         """The scalar head's scores."""
         return frozenset({"scores"})
-
-    def count(self, batch: Batch) -> Mapping[str, float]:
-        """``pairs``: those with trained tokens in both answers."""
-        return count_pairs(batch)
 
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's mean."""

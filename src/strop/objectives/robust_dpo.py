@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from torch.nn import functional
 
 from strop.errors import RecipeError
-from strop.objectives.pairs import against_reference, count_pairs
+from strop.objectives.pairs import PairObjective, against_reference
 from strop.types import Batch, Loss, Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustDPO:
+class RobustDPO(PairObjective):
     """DPO corrected for labels that are flipped with probability ε, as one mean over the step's pairs.
 
     ℓ(h) = -log σ(β h), with DPO's h;  L = mean [ (1 - ε) ℓ(h) - ε ℓ(-h) ] / (1 - 2ε), with ε = ``flip_probability``
@@ -44,15 +44,6 @@ class RobustDPO:
                 why="at 0.5 the labels carry nothing, and the correction divides by 1 - 2 flip_probability",
                 do="choose a value in [0, 0.5), such as the disagreement of two annotators",
             )
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Log-probabilities of the tokens."""
-        return frozenset({"logprobs"})
-
-    def count(self, batch: Batch) -> Mapping[str, float]:
-        """``pairs``: those with trained tokens in both answers."""
-        return count_pairs(batch)
 
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's mean."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from torch.nn import functional
 
 from strop.errors import RecipeError
-from strop.objectives.pairs import REDUCTIONS, Reduction, count_pairs, without_reference
+from strop.objectives.pairs import REDUCTIONS, PairObjective, Reduction, without_reference
 from strop.types import Batch, Loss, Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimPO:
+class SimPO(PairObjective):
     """The negative log-likelihood of the preference without a reference, as one mean over the step's pairs.
 
     l(y) = the mean of log p(y_t) over the answer's tokens (``reduction="mean"``), or their sum (``"sum"``)
@@ -49,15 +49,6 @@ class SimPO:
             raise RecipeError(
                 f"simpo: reduction is {self.reduction!r}", do=f"choose one of {', '.join(map(repr, REDUCTIONS))}"
             )
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Log-probabilities of the tokens."""
-        return frozenset({"logprobs"})
-
-    def count(self, batch: Batch) -> Mapping[str, float]:
-        """``pairs``: those with trained tokens in both answers."""
-        return count_pairs(batch)
 
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's mean."""
