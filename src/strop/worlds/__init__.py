@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 
 from strop.errors import RecipeError
 from strop.worlds.arithmetic import ArithmeticWorld
 from strop.worlds.finance import FinanceWorld
+from strop.worlds.lookup import LookupWorld
+from strop.worlds.rewriting import RewritingWorld
 from strop.worlds.world import World
 
-__all__ = ["ArithmeticWorld", "FinanceWorld", "World", "get_world", "world_names"]
+__all__ = ["ArithmeticWorld", "FinanceWorld", "LookupWorld", "RewritingWorld", "World", "get_world", "world_names"]
 
-_WORLDS: dict[str, type[FinanceWorld] | type[ArithmeticWorld]] = {
+_WORLDS: dict[str, Callable[[], World]] = {
     "finance": FinanceWorld,
     "arithmetic": ArithmeticWorld,
+    "lookup": LookupWorld,
+    "rewriting": RewritingWorld,
 }
 
 
