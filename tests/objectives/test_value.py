@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from random_batches import Descent, descend, masked_out, random_rows, row
 from strop.batches import collate
 from strop.errors import RecipeError
-from strop.objectives import ValueLoss, explained_variance
+from strop.objectives import ValueLoss, step_explained_variance
 from strop.types import Outputs, Sample
 
 seeds = st.integers(0, 2**32 - 1)
@@ -147,7 +147,7 @@ def test_impossible_settings_are_refused(settings_: dict[str, Any], setting: str
 
 def explained(values: list[float], returns: list[float]) -> float | None:
     rows = [row([-1.0] * len(values), values=values, old_values=values, returns=returns)]
-    return explained_variance(descend(ValueLoss(), rows).metrics)
+    return step_explained_variance(descend(ValueLoss(), rows).metrics)
 
 
 @pytest.mark.capability("RL-06")
@@ -164,8 +164,8 @@ def test_the_variance_of_equal_returns_explains_nothing() -> None:
     assert explained([1.0, 2.0], [3.0, 3.0]) is None
     assert explained([0.0, 0.0], [0.0, 0.0]) is None
     moments = {"value_error": 0.0, "value_error_square": 0.0, "return": 1.0}
-    assert explained_variance({**moments, "return_square": 1 + 0.9e-6}) is None
-    assert explained_variance({**moments, "return_square": 1 + 1.1e-6}) == 1.0
+    assert step_explained_variance({**moments, "return_square": 1 + 0.9e-6}) is None
+    assert step_explained_variance({**moments, "return_square": 1 + 1.1e-6}) == 1.0
 
 
 @quick
@@ -177,5 +177,5 @@ def test_the_explained_variance_of_micro_batches_is_that_of_the_step(seed: int) 
         for key in ("values", "returns")
     )
     expected = 1 - ((returns - values).var() / returns.var()).item()
-    found = explained_variance(descend(ValueLoss(), rows, max_tokens=12).metrics)
+    found = step_explained_variance(descend(ValueLoss(), rows, max_tokens=12).metrics)
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)

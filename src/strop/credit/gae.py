@@ -64,7 +64,8 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
 
     1 for a perfect critic, 0 for a constant one, negative for one that is worse than a constant. A constant offset of
     the critic does not show. NaN where it has no meaning: fewer than two tokens, or returns that are all the same.
-    Take it over the whole step: it does not add up over micro-batches.
+    Take it over the whole step: it does not add up over micro-batches. From the metrics of ``ValueLoss``, which do,
+    ``strop.objectives.step_explained_variance`` tells the same.
     Shapes: ``values``, ``returns``, ``mask`` bool, all ``[N]``.
     """
     known = returns[mask].double()

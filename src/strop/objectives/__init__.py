@@ -17,7 +17,7 @@ from strop.objectives.rpo import rpo
 from strop.objectives.simpo import SimPO
 from strop.objectives.step_label import StepLabel, label_steps, labels_until_first_error
 from strop.objectives.total import Total
-from strop.objectives.value import ValueLoss, explained_variance
+from strop.objectives.value import ValueLoss, step_explained_variance
 
 __all__ = [
     "DPO",
@@ -40,7 +40,6 @@ __all__ = [
     "dapo",
     "dft",
     "dr_grpo",
-    "explained_variance",
     "gkd",
     "grpo",
     "gspo",
@@ -55,4 +54,5 @@ __all__ = [
     "reinforce",
     "rloo",
     "rpo",
+    "step_explained_variance",
 ]

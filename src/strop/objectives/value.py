@@ -25,7 +25,7 @@ class ValueLoss:
     ``old_values [N]``. Differentiable in ``outputs.values`` only: V - R a token, and 0 where the clipped error is the
     larger one, that is where V has moved by more than ε toward R and stands closer to R than the bound does.
     Metrics, token means over the step: ``value_error`` (V - R), ``value_error_square``, ``return``,
-    ``return_square``, from which ``explained_variance`` follows; ``value_clip_fraction`` with ``clip``.
+    ``return_square``, from which ``step_explained_variance`` follows; ``value_clip_fraction`` with ``clip``.
     Raises: RecipeError for a clip range or temperature that is not above 0.
     """
 
@@ -77,7 +77,7 @@ def _sum(values: Tensor, batch: Batch) -> Tensor:
     return (values * batch.loss_mask).sum()
 
 
-def explained_variance(metrics: Mapping[str, float]) -> float | None:
+def step_explained_variance(metrics: Mapping[str, float]) -> float | None:
     """1 - Var(R - V) / Var(R) over a step, from the summed metrics of ``ValueLoss``; None where all returns are equal
     (a variance within 1e-6 of E[R²], which sums of squares in float32 cannot tell from none).
 
