@@ -296,6 +296,73 @@ def test_a_changed_weight_is_taken_over_by_refresh_and_an_unchanged_one_costs_no
         rows.remove(list(rows.tokens))
 
 
+@pytest.mark.parametrize("change", ["odd columns", "signs of odd columns", "one row", "rows in reverse", "one norm"])
+def test_every_write_through_data_is_seen(change: str) -> None:
+    torch.manual_seed(5)
+    with torch.inference_mode(False):
+        model: Any = transformers.AutoModelForCausalLM.from_config(CONFIGS["llama"], dtype=torch.float32).eval()
+        sharpen(model)
+    decoder = decoder_of(model)
+    layer = model.model.layers[1]
+    gate, down, norm = layer.mlp.gate_proj.weight.data, layer.mlp.down_proj.weight.data, layer.input_layernorm.weight
+    if change == "odd columns":
+        gate[:, 1::2] *= -3
+    elif change == "signs of odd columns":
+        gate[:, 1::2] *= -1
+    elif change == "one row":
+        down[3] *= 1.5
+    elif change == "rows in reverse":
+        down.copy_(down.flip(0))
+    else:
+        norm.data[7] *= 2
+    assert decoder.refresh() > 0.0
+    assert decoder.refresh() == 0.0
+    rows = Rows(decoder, model)
+    rows.advance(rows.add([prompt(20)]))
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_own_adapter_counts_as_peft_would_apply_it_now(beside: bool) -> None:
+    with torch.inference_mode(False):
+        torch.manual_seed(0)
+        base: Any = transformers.AutoModelForCausalLM.from_config(CONFIGS["llama"], dtype=torch.float32).eval()
+        sharpen(base)
+        lora = LoRA(rank=4)
+        model: Any = attach(base, lora, seed=0)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "lora_" in name:
+                    parameter.normal_(std=0.2)
+    decoder = decoder_of(model, lora=lora)
+    if beside:
+        decoder.load(make_adapter({}, 1.0, where="an adapter that changes nothing"))
+
+    def check() -> torch.Tensor:
+        decoder.refresh()
+        slots, logits = decoder.add([prompt(20)], [2], [-1])
+        decoder.remove(slots)
+        expected = uncached(model, prompt(20))
+        torch.testing.assert_close(logits[0], expected, atol=1e-4, rtol=1e-4)
+        return expected
+
+    whole = check()
+    with torch.inference_mode(False), model.disable_adapter():
+        assert (check() - whole).abs().max() > 0.1
+    torch.testing.assert_close(check(), whole)
+    for module in model.modules():
+        if hasattr(module, "lora_A"):
+            module.scaling["default"] *= 0.25
+    assert (check() - whole).abs().max() > 0.1
+    with torch.inference_mode(False), torch.no_grad():
+        model.merge_adapter()
+    for _ in range(2):  # refused every time, never forgotten
+        with pytest.raises(ModelError, match="merged into its base"):
+            decoder.refresh()
+    with torch.inference_mode(False), torch.no_grad():
+        model.unmerge_adapter()
+    check()
+
+
 def adapter_of(model: Any, rank: int, *, seed: int, rslora: bool = False, targets: str = "all-linear") -> Adapter:
     """A random LoRA adapter for ``model``, as PEFT would write it."""
     from strop.models.adapters import linear_layers

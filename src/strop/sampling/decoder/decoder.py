@@ -16,7 +16,7 @@ from strop.sampling.decoder.native_step import NativeStep
 from strop.sampling.decoder.pages import Pages, Plan, pages_for
 from strop.sampling.decoder.shape import Shape
 from strop.sampling.decoder.torch_step import TorchStep
-from strop.sampling.decoder.weights import Rotary, Weights, own_products
+from strop.sampling.decoder.weights import Rotary, Weights
 from strop.sampling.decoding import Adapter
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class FastDecoder:
         """Fuse the policy's weights anew if they changed; seconds spent."""
         seconds = self._weights.refresh()
         if seconds and not self._weights.folds_adapter:
-            self._take_own()
+            self._adapters.set_own(self._weights.own)
         self._plan = None
         return seconds
 
@@ -79,12 +79,8 @@ class FastDecoder:
         if self._weights.folds_adapter:
             self._weights.folds_adapter = False
             self._weights.refresh()
-            self._take_own()
+            self._adapters.set_own(self._weights.own)
         return index
-
-    def _take_own(self) -> None:
-        own = {name: product for layer in self._shape.layers for name, product in own_products(layer).items()}
-        self._adapters.set_own(own)
 
     def add(
         self, prompts: Sequence[Sequence[int]], room: Sequence[int], adapters: Sequence[int]

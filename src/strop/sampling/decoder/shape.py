@@ -166,12 +166,13 @@ def _odd_adapter(model: Any, modules: dict[str, Any]) -> str | None:
     if wrapped - known:
         return f"the policy's adapter also changes {min(wrapped - known)}"
     for name, module in modules.items():
-        if hasattr(module, "base_layer") and (odd := _odd_lora(module)):
+        if hasattr(module, "base_layer") and (odd := odd_lora(module)):
             return f"the policy's adapter at {name} {odd}"
     return None
 
 
-def _odd_lora(module: Any) -> str | None:
+def odd_lora(module: Any) -> str | None:
+    """Why PEFT's wrapper is not one plain LoRA, if it is not."""
     checks: tuple[tuple[Callable[[], bool], str], ...] = (
         (lambda: not hasattr(module, "lora_A"), "is no LoRA"),
         (lambda: list(module.active_adapters) != ["default"] or list(module.lora_A) != ["default"], "is not one alone"),

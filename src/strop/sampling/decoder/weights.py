@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from strop.sampling.decoder.shape import Layer, Shape, linears, norm_eps, plain_linear
+from strop.errors import ModelError
+from strop.sampling.decoder.shape import Layer, Shape, linears, norm_eps, odd_lora, plain_linear
 
-_SAMPLED = 64
 _MIN_PACKED_WORK = 2**20
 """Rows × inputs × outputs from which oneDNN beats MKL, here 2 to 3 times (AVX-512, AMD); below, its calls cost more."""
 _PACKED_ROWS = 64
 _MAX_PACKED_BYTES = 2**30
 """Weights beyond it are not held a second time in oneDNN's order; they are read as they lie, a quarter slower."""
+Product = tuple[Tensor, Tensor, float]
+"""A, B and the scaling of a low-rank product."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +95,11 @@ class Weights:
     """All layers' weights; ``refresh`` takes over what changed in the policy since the last time.
 
     What is fused is a copy: it follows the policy only by ``refresh``. A change is seen by every parameter's storage
-    address and version counter, which each in-place operation raises, and by a sum over a few numbers of each tensor,
-    which sees writes through ``.data`` that go around the counter. ``folds_adapter``: the policy's own LoRA is added to
-    the matrices; otherwise they are those of the base.
+    address and version counter, which each in-place operation raises; by a random weighting of every row, which sees
+    writes through ``.data`` that go around the counter; and by how PEFT would apply the policy's own LoRA now.
+    ``folds_adapter``: that LoRA is added to the matrices; otherwise they are those of the base.
+
+    Reading every weight for it takes 7 ms for 25M parameters on a core, about a decoded token, and 0.05 ms for 40 000.
     """
 
     def __init__(self, shape: Shape, dtype: torch.dtype) -> None:
@@ -105,22 +109,49 @@ class Weights:
         self.generation = 0
         """Counts the refreshes that changed something."""
         self.layers: tuple[LayerWeights, ...] = ()
+        self.own: dict[str, Product] = {}
+        """The policy's own LoRA by the linear layers' names in the plain model, folded in or not."""
         self._seen: object = None
+        self._digest = torch.empty(0)
+        self._weightings: dict[int, Tensor] = {}
         self._packs = sum(p.numel() * 4 for p in self._parameters()) <= _MAX_PACKED_BYTES
 
     def refresh(self) -> float:
-        """Seconds spent on taking over changed weights; 0.0 if nothing changed."""
+        """Seconds spent on taking over changed weights; 0.0 if nothing changed.
+
+        Raises: ModelError where the policy's own adapter is not one plain LoRA any more.
+        """
         start = time.perf_counter()
-        seen = (self.folds_adapter, _state(self._parameters()))
-        if seen == self._seen:
-            return 0.0
-        with torch.no_grad():
+        parameters = list(self._parameters())
+        with torch.no_grad(), torch.autocast(parameters[0].device.type, enabled=False):
+            seen = (self.folds_adapter, _places(parameters), _applied(self.shape))
+            digest = self._weighted(parameters)
+            if seen == self._seen and torch.equal(digest, self._digest):
+                return 0.0
+            self.own = {name: product for layer in self.shape.layers for name, product in _own_products(layer).items()}
             self.layers = tuple(self._fused(layer) for layer in self.shape.layers)
             self.final_norm = self._norm(self.shape.final_norm)
-            self.head = self._linear([self.shape.head])
-        self._seen = seen
+            self.head = self._linear({"": self.shape.head}, {})
+        self._seen, self._digest = seen, digest
         self.generation += 1
         return time.perf_counter() - start
+
+    def _weighted(self, parameters: Sequence[Tensor]) -> Tensor:
+        """Every row of every matrix as one number: its product with the same random vector each time."""
+        found = []
+        for parameter in parameters:
+            values = parameter.detach().float()
+            if values.dim() > 1:
+                values = values.flatten(1)
+                values = values @ self._weighting(values.shape[1], values.device)
+            found.append(values.flatten())
+        return torch.cat(found)
+
+    def _weighting(self, width: int, device: torch.device) -> Tensor:
+        if width not in self._weightings:
+            drawn = torch.randn(width, generator=torch.Generator().manual_seed(width))
+            self._weightings[width] = drawn.to(device)
+        return self._weightings[width]
 
     def _parameters(self) -> Iterator[Tensor]:
         for layer in self.shape.layers:
@@ -130,26 +161,31 @@ class Weights:
         yield from self.shape.head.parameters()
 
     def _fused(self, layer: Layer) -> LayerWeights:
-        attention, mlp = layer.attention, layer.mlp
+        attention, modules = layer.attention, linears(layer)
+        own = self.own if self.folds_adapter else {}
+
+        def linear(*names: str) -> Linear:
+            return self._linear({f"{layer.name}.{name}": modules[name] for name in names}, own)
+
         has_norms = hasattr(attention, "q_norm")
         return LayerWeights(
             layer=layer,
             norms={name: self._norm(norm) for name, norm in layer.norms.items()},
-            qkv=self._linear([attention.q_proj, attention.k_proj, attention.v_proj]),
+            qkv=linear("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
             query_norm=self._norm(attention.q_norm) if has_norms else None,
             key_norm=self._norm(attention.k_norm) if has_norms else None,
-            out=self._linear([attention.o_proj]),
-            gate_up=self._linear([mlp.gate_proj, mlp.up_proj]),
-            down=self._linear([mlp.down_proj]),
+            out=linear("self_attn.o_proj"),
+            gate_up=linear("mlp.gate_proj", "mlp.up_proj"),
+            down=linear("mlp.down_proj"),
         )
 
     def _norm(self, norm: Any) -> tuple[Tensor, float]:
         weight = norm.weight.detach().float()
         return (weight + self.shape.norm_offset if self.shape.norm_offset else weight.contiguous()), norm_eps(norm)
 
-    def _linear(self, modules: list[Any]) -> Linear:
-        matrices = [self._matrix(module).to(self.dtype) for module in modules]
-        biases = [plain_linear(module).bias for module in modules]
+    def _linear(self, modules: dict[str, Any], own: Mapping[str, Product]) -> Linear:
+        matrices = [_matrix(module, own.get(name)).to(self.dtype) for name, module in modules.items()]
+        biases = [plain_linear(module).bias for module in modules.values()]
         bias = None
         if any(b is not None for b in biases):
             zeros = [matrix.new_zeros(len(matrix)) for matrix in matrices]
@@ -158,37 +194,49 @@ class Weights:
         matrix = torch.cat(matrices) if len(matrices) > 1 else matrices[0]
         return Linear(matrix.t(), bias, _pack(matrix, copies=self._packs))
 
-    def _matrix(self, module: Any) -> Tensor:
-        weight: Tensor = plain_linear(module).weight.detach()
-        if not self.folds_adapter or not hasattr(module, "lora_A"):
-            return weight
+
+def _matrix(module: Any, own: Product | None) -> Tensor:
+    weight: Tensor = plain_linear(module).weight.detach()
+    if own is None:
+        return weight
+    a, b, scaling = own
+    return weight + scaling * (b @ a)
+
+
+def _own_products(layer: Layer) -> dict[str, Product]:
+    """The policy's own LoRA in this layer as PEFT would apply it now, by the linear layers' names in the plain model.
+
+    Raises: ModelError where it is not one plain LoRA any more.
+    """
+    found: dict[str, Product] = {}
+    for name, module in linears(layer).items():
+        if not hasattr(module, "lora_A") or (module.disable_adapters and not module.merged):
+            continue
+        odd = odd_lora(module)
+        if odd is not None:
+            raise ModelError(
+                f"the policy's adapter {odd}",
+                where=f"{layer.name}.{name}",
+                why="it was one plain LoRA when the sampler was made",
+                do="undo that (unmerge_adapter, set_adapter), or make a new sampler",
+            )
         a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
-        folded: Tensor = weight + float(module.scaling["default"]) * (b.detach() @ a.detach())
-        return folded
+        found[f"{layer.name}.{name}"] = (a.detach(), b.detach(), float(module.scaling["default"]))
+    return found
 
 
-def own_products(layer: Layer) -> dict[str, tuple[Tensor, Tensor, float]]:
-    """The policy's own LoRA in this layer: name of the linear layer in the plain model → (A, B, scaling)."""
-    return {
-        f"{layer.name}.{name}": (
-            module.lora_A["default"].weight.detach(),
-            module.lora_B["default"].weight.detach(),
-            float(module.scaling["default"]),
-        )
-        for name, module in linears(layer).items()
-        if hasattr(module, "lora_A")
-    }
+def _places(parameters: Sequence[Tensor]) -> list[tuple[int, int | None]]:
+    """Where each lies, and how often it was written."""
+    return [(p.data_ptr(), None if p.is_inference() else p._version) for p in parameters]
 
 
-def _state(parameters: Iterator[Tensor]) -> tuple[object, ...]:
-    found: list[object] = []
-    samples = []
-    for parameter in parameters:
-        tensor = parameter.detach()
-        found += [tensor.data_ptr(), None if tensor.is_inference() else tensor._version]
-        flat = tensor.reshape(-1) if tensor.is_contiguous() else tensor[..., 0].reshape(-1)
-        samples.append(flat[:: max(1, len(flat) // _SAMPLED)].float().sum())
-    return (*found, *torch.stack(samples).tolist())
+def _applied(shape: Shape) -> list[object]:
+    """Whatever decides how PEFT applies the policy's own LoRA, beside its weights."""
+    modules = [module for layer in shape.layers for module in linears(layer).values() if hasattr(module, "lora_A")]
+    return [
+        (m.disable_adapters, list(m.merged_adapters), list(m.active_adapters), list(m.lora_A), dict(m.scaling))
+        for m in modules
+    ]
 
 
 class Rotary:
