@@ -337,6 +337,7 @@ def test_the_own_adapter_counts_as_peft_would_apply_it_now(beside: bool) -> None
     if beside:
         decoder.load(make_adapter({}, 1.0, where="an adapter that changes nothing"))
 
+    @torch.inference_mode()
     def check() -> torch.Tensor:
         decoder.refresh()
         slots, logits = decoder.add([prompt(20)], [2], [-1])
