@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from random_batches import random_rows, row
-from strop.batches import collate, sequence_lengths, split, take, to_device
-from strop.types import Batch, Sample
+from strop.batches import collate, completion_sample, sequence_lengths, split, take, to_device
+from strop.types import Batch, Completion, Sample
 
 thorough = settings(max_examples=40, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
@@ -123,3 +123,13 @@ def test_large_group_ids_are_exact() -> None:
 def test_rows_that_cannot_be_laid_out_are_a_broken_promise(rows: list[Sample]) -> None:
     with pytest.raises(AssertionError):
         collate(rows)
+
+
+def test_a_completion_is_trained_on_every_token_of_its_own() -> None:
+    completion = Completion(token_ids=(7, 2), sampler_logprobs=(-0.5, -0.25), text="a", finish_reason="stop")
+    assert completion_sample("t#0", [5, 6, 8], completion) == Sample(
+        name="t#0",
+        token_ids=(5, 6, 8, 7, 2),
+        loss_mask=(False, False, False, True, True),
+        streams={"sampler_logprobs": (0.0, 0.0, 0.0, -0.5, -0.25)},
+    )

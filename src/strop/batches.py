@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from strop.types import Batch, Cursor, Sample
+from strop.types import Batch, Completion, Cursor, Sample
 
 _INTEGER_FACTS = frozenset({"group_ids"})
 
@@ -42,6 +42,20 @@ def collate(
 
 def _fact(key: str, values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.int64 if key in _INTEGER_FACTS else torch.float32)
+
+
+def completion_sample(name: str, prompt_ids: Sequence[int], completion: Completion) -> Sample:
+    """A prompt with its completion, whose every token is trained, the stop token included.
+
+    Its stream ``sampler_logprobs`` is 0 on the prompt.
+    """
+    num_prompt, num_new = len(prompt_ids), len(completion.token_ids)
+    return Sample(
+        name=name,
+        token_ids=(*prompt_ids, *completion.token_ids),
+        loss_mask=(False,) * num_prompt + (True,) * num_new,
+        streams={"sampler_logprobs": (0.0,) * num_prompt + completion.sampler_logprobs},
+    )
 
 
 def sequence_lengths(batch: Batch) -> Tensor:

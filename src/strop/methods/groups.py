@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from strop.batches import collate
+from strop.batches import collate, completion_sample
 from strop.credit import group_advantages, is_informative
 from strop.errors import VerifierError
 from strop.types import Batch, Cursor, Rollout, Sample
@@ -47,20 +48,14 @@ def _reward(rollout: Rollout) -> float:
 
 
 def _sample(rollout: Rollout, advantage: float, group_id: int, name: str) -> Sample:
-    num_prompt, completion = len(rollout.prompt_ids), rollout.completion
-    num_new = len(completion.token_ids)
-    return Sample(
-        name=name,
-        token_ids=(*rollout.prompt_ids, *completion.token_ids),
-        loss_mask=(False,) * num_prompt + (True,) * num_new,
-        streams={
-            "advantages": (0.0,) * num_prompt + (advantage,) * num_new,
-            "sampler_logprobs": (0.0,) * num_prompt + completion.sampler_logprobs,
-        },
+    sample = completion_sample(name, rollout.prompt_ids, rollout.completion)
+    return replace(
+        sample,
+        streams={**sample.streams, "advantages": [advantage if is_new else 0.0 for is_new in sample.loss_mask]},
         facts={
             "group_ids": group_id,
             "rewards": _reward(rollout),
-            "is_truncated": float(completion.is_truncated),
+            "is_truncated": float(rollout.completion.is_truncated),
         },
     )
 
