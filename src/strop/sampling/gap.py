@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from strop.batches import collate, sequence_lengths, take
+from strop.batches import collate, completion_sample, sequence_lengths, take
 from strop.errors import GapError, RecipeError
 from strop.sampling.seeds import row_seed
-from strop.types import Batch, Sample, Sampler, SamplingParams, Task
+from strop.types import Batch, Sampler, SamplingParams, Task
 
 if TYPE_CHECKING:
     from strop.models import Policy
@@ -194,12 +194,7 @@ def calibrate(
     completions = sampler.sample(asked, params, seeds=seeds)
     again = sampler.sample(asked[:_NUM_REPEATED], params, seeds=seeds[:_NUM_REPEATED])
     samples = [
-        Sample(
-            name=f"{tasks[i].id}#{j}",
-            token_ids=(*prompts[i], *completion.token_ids),
-            loss_mask=(False,) * len(prompts[i]) + (True,) * len(completion.token_ids),
-            streams={"sampler_logprobs": (0.0,) * len(prompts[i]) + completion.sampler_logprobs},
-        )
+        completion_sample(f"{tasks[i].id}#{j}", prompts[i], completion)
         for (i, j), completion in zip(rows, completions, strict=True)
     ]
     batch, temperature = collate(samples), params.temperature or 1.0
@@ -210,7 +205,7 @@ def calibrate(
         limit=limit,
         temperature=temperature,
         num_completions=len(samples),
-        num_truncated=sum(completion.finish_reason != "stop" for completion in completions),
+        num_truncated=sum(completion.is_truncated for completion in completions),
         repeat_share=sum(one.token_ids == other.token_ids for one, other in zip(again, completions)) / len(again),
         cause="" if gap.max <= limit else diagnose(policy, batch, temperature=temperature),
     )
