@@ -254,14 +254,27 @@ def test_a_thousand_rows_coming_and_going_need_the_memory_of_those_that_are_ther
     assert decoder.bytes_used == 0
 
 
-def test_a_failed_add_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failing", ["the forward", "a copy of a row", "the second prompt"])
+def test_a_failed_add_leaves_nothing_behind(failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = decoder_of(model_of("llama"))
+    pages = decoder._pages
+    rows = Rows(decoder, model_of("llama"))
+    kept = rows.add([prompt(20, seed=9)])
+    before = decoder.bytes_used
+    opened = [prompt(40), prompt(3), prompt(3)]
     with monkeypatch.context() as patch:
-        patch.setattr(decoder._step, "run", lambda *_: 1 / 0)
+        if failing == "the forward":
+            patch.setattr(decoder._step, "run", lambda *_: 1 / 0)
+        elif failing == "a copy of a row":
+            patch.setattr(pages, "fork", lambda *_: 1 / 0)
+        else:
+            fill = pages._fill
+            patch.setattr(pages, "_fill", lambda slot, row, length: 1 / 0 if length == 3 else fill(slot, row, length))
         with pytest.raises(ZeroDivisionError):
-            decoder.add([prompt(40), prompt(3)], [5, 5], [-1, -1])
-    assert decoder.bytes_used == 0
-    Rows(decoder, model_of("llama")).add([prompt(40), prompt(3)])
+            decoder.add(opened, [5] * 3, [-1] * 3)
+    assert decoder.bytes_used == before
+    assert pages.slots() == kept
+    rows.advance(kept + rows.add(opened))
 
 
 def test_garbage_that_an_earlier_row_left_in_a_page_is_not_seen() -> None:
@@ -476,6 +489,25 @@ def test_the_policys_own_adapter_is_followed_folded_and_beside_others(kernels: s
         decoder.remove(slots)
         train()
         assert decoder.refresh() > 0.0
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_running_rows_keep_the_own_adapter_when_a_first_one_is_loaded_beside_it(kernels: str) -> None:
+    with torch.inference_mode(False):
+        torch.manual_seed(0)
+        base: Any = transformers.AutoModelForCausalLM.from_config(CONFIGS["llama"], dtype=torch.float32).eval()
+        sharpen(base)
+        lora = LoRA(rank=4)
+        model: Any = attach(base, lora, seed=0)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "lora_" in name:
+                    parameter.normal_(std=0.2)
+    rows = Rows(decoder_of(model, kernels, lora=lora), model)
+    slots = rows.add([prompt(20), prompt(7)])
+    rows.advance(slots)
+    rows.decoder.load(make_adapter({}, 1.0, where="an adapter that changes nothing"))
+    rows.advance(slots)
 
 
 @pytest.mark.parametrize("wrong", ["name", "shape"])

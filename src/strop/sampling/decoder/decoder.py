@@ -75,6 +75,7 @@ class FastDecoder:
 
     def load(self, adapter: Adapter) -> int:
         """Its index for ``add``. Raises: ModelError."""
+        self._settle()  # the rows that run get the policy's own adapter as a product from the next token on
         index = self._adapters.load(adapter)
         if self._weights.folds_adapter:
             self._weights.folds_adapter = False
@@ -90,28 +91,30 @@ class FastDecoder:
         keys = list(zip(adapters, map(tuple, prompts), strict=True))
         distinct = list(dict.fromkeys(keys))
         self._pages.reserve(sum(pages_for(len(p) + r) for p, r in zip(prompts, room, strict=True)))
-        opened: list[int] = []
+        before = set(self._pages.slots())
         try:
-            stretches = []
-            for adapter, prompt in distinct:
-                slot, known = self._pages.open(prompt, adapter)
-                opened.append(slot)
-                stretches.append((slot, known, prompt))
-            logits = self._prefill(stretches)
+            opened = [self._pages.open(prompt, adapter) for adapter, prompt in distinct]
+            logits = self._prefill(
+                [(slot, known, prompt) for (slot, known), (_, prompt) in zip(opened, distinct, strict=True)]
+            )
+            found = {key: slot for key, (slot, _) in zip(distinct, opened, strict=True)}
+            slots = self._one_each([found[key] for key in keys])
         except BaseException:
-            self._pages.remove(opened)
+            self._pages.remove([slot for slot in self._pages.slots() if slot not in before])
             raise
-        found = dict(zip(distinct, opened, strict=True))
-        rows = {key: i for i, key in enumerate(distinct)}
-        used: set[int] = set()
-        slots = []
-        for key in keys:
-            slot = found[key]
-            slots.append(self._pages.fork(slot) if slot in used else slot)
-            used.add(slot)
         if len(distinct) < len(keys):
+            rows = {key: i for i, key in enumerate(distinct)}
             logits = logits[torch.tensor([rows[key] for key in keys], device=logits.device)]
         return slots, logits
+
+    def _one_each(self, slots: Sequence[int]) -> list[int]:
+        """These slots, with a copy of the row in place of each repetition."""
+        used: set[int] = set()
+        found = []
+        for slot in slots:
+            found.append(self._pages.fork(slot) if slot in used else slot)
+            used.add(slot)
+        return found
 
     def _prefill(self, stretches: Sequence[tuple[int, int, tuple[int, ...]]]) -> Tensor:
         """The logits after each prompt; ``stretches``: (slot, positions known already, prompt)."""
