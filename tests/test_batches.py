@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from random_batches import random_rows, row
 from strop.batches import collate, completion_sample, sequence_lengths, split, take, to_device
-from strop.types import Batch, Completion, Sample
+from strop.errors import MismatchError
+from strop.objectives import DPO, KTO, PolicyGradient, SimPO, ValueLoss
+from strop.types import Batch, Completion, Objective, Outputs, Sample
 
 thorough = settings(max_examples=40, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
@@ -133,3 +135,36 @@ def test_a_completion_is_trained_on_every_token_of_its_own() -> None:
         loss_mask=(False, False, False, True, True),
         streams={"sampler_logprobs": (0.0, 0.0, 0.0, -0.5, -0.25)},
     )
+
+
+@pytest.mark.parametrize(
+    ("objective", "missing", "provider"),
+    [
+        (DPO(), "stream 'ref_logprobs'", "strop.methods.dpo"),
+        (SimPO(), "fact 'group_ids'", "strop.methods.dpo, one id a pair"),
+        (KTO(), "fact 'reference_kl'", "strop.objectives.reference_point"),
+        (PolicyGradient(), "stream 'advantages'", "strop.credit"),
+        (ValueLoss(), "stream 'returns'", "strop.credit.gae"),
+    ],
+)
+def test_an_objective_on_a_batch_without_its_stream_names_it_and_who_makes_it(
+    objective: Objective, missing: str, provider: str
+) -> None:
+    pair: dict[str, float] = {"group_ids": 0, "preferred": 1.0}
+    rows = [
+        Sample(name=f"r{i}", token_ids=(5, 6), loss_mask=(False, True), facts={**pair, "preferred": 1.0 - i})
+        for i in range(2)
+    ]
+    batch = collate(rows)
+    if "ref_logprobs" not in missing:
+        batch = replace(batch, streams={"ref_logprobs": torch.zeros(4)})
+    if "group_ids" in missing:
+        batch = replace(batch, facts={"preferred": batch.facts["preferred"]})
+    zeros = torch.zeros(4)
+    outputs = Outputs(logprobs=zeros, entropy=zeros, values=zeros, scores=zeros)
+    with pytest.raises(MismatchError) as caught:
+        objective(outputs, batch, objective.count(batch))
+    assert missing in caught.value.what
+    assert provider in caught.value.do
+    present = batch.streams if "stream" in missing else batch.facts
+    assert caught.value.why.endswith(", ".join(sorted(present)) or "it has no streams")

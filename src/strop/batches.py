@@ -8,9 +8,25 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from strop.errors import MismatchError
 from strop.types import Batch, Completion, Cursor, Sample
 
 _INTEGER_FACTS = frozenset({"group_ids"})
+_PROVIDERS = {
+    "advantages": "strop.methods.grpo and dr_grpo, or strop.credit",
+    "sampler_logprobs": "strop.methods.grpo and dr_grpo, or completion_sample from what a sampler reported",
+    "ref_logprobs": "strop.methods.dpo, or the log-probabilities of a policy's forward before the first step",
+    "is_expert": "the rows themselves: 1 on the tokens of demonstrations, 0 on those of the policy",
+    "returns": "strop.credit.gae",
+    "old_values": "the critic's values before the step's first update",
+    "labels": "strop.objectives.label_steps",
+    "teacher_top_ids": "a teacher's logits: the ids of its likeliest tokens",
+    "teacher_top_logprobs": "a teacher's logits: the log-probabilities of its likeliest tokens",
+    "group_ids": "strop.methods.dpo, one id a pair; strop.methods.grpo, one id a prompt",
+    "preferred": "strop.methods.dpo, or the rows themselves: 1 for the answer to learn from, 0 for the other",
+    "reference_kl": "strop.objectives.reference_point",
+}
+"""Who makes the streams and facts that objectives read."""
 
 
 def collate(
@@ -80,6 +96,26 @@ def take(batch: Batch, sequences: Sequence[int]) -> Batch:
         streams={key: stream[tokens] for key, stream in batch.streams.items()},
         facts={key: fact[chosen] for key, fact in batch.facts.items()},
     )
+
+
+def stream_of(batch: Batch, name: str) -> Tensor:
+    """The stream, [N] or [N, K]. Raises: MismatchError if the batch has none of this name."""
+    return _part(batch.streams, "stream", name)
+
+
+def fact_of(batch: Batch, name: str) -> Tensor:
+    """The fact, [S]. Raises: MismatchError if the batch has none of this name."""
+    return _part(batch.facts, "fact", name)
+
+
+def _part(parts: Mapping[str, Tensor], kind: str, name: str) -> Tensor:
+    if name not in parts:
+        raise MismatchError(
+            f"the objective reads the {kind} {name!r}, and the batch has none",
+            why=f"its {kind}s are {', '.join(sorted(parts))}" if parts else f"it has no {kind}s",
+            do=f"pair the objective with batches that have it; it comes from {_PROVIDERS.get(name, 'the batches')}",
+        )
+    return parts[name]
 
 
 def split(batch: Batch, max_tokens: int) -> list[Batch]:

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from strop.batches import stream_of
 from strop.errors import RecipeError
 from strop.objectives.cross_entropy import CrossEntropy
 from strop.objectives.policy_gradient import PolicyGradient
@@ -155,8 +156,8 @@ class Divergence:
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's mean."""
         assert outputs.logits is not None, "the policy was not asked for logits"
-        top_ids = batch.streams["teacher_top_ids"][batch.loss_mask].long()
-        top_logprobs = batch.streams["teacher_top_logprobs"].detach()[batch.loss_mask]
+        top_ids = stream_of(batch, "teacher_top_ids")[batch.loss_mask].long()
+        top_logprobs = stream_of(batch, "teacher_top_logprobs").detach()[batch.loss_mask]
         student, teacher = with_tail((outputs.logits / self.tau).log_softmax(1), top_ids, top_logprobs)
         terms = DIVERGENCES[self.kind](student, teacher, self.beta)
         likeliest = top_ids.gather(1, top_logprobs.argmax(1, keepdim=True))[:, 0]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from strop.batches import fact_of, stream_of
 from strop.errors import RecipeError
 from strop.objectives.pairs import sequence_sums
 from strop.segments import segment_count
@@ -84,8 +85,8 @@ class KTO:
         """The batch's share of the step's mean."""
         is_trained, is_desirable = _rows(batch)
         logps = sequence_sums(outputs.logprobs, batch)
-        log_ratios = logps - sequence_sums(batch.streams["ref_logprobs"].detach(), batch)
-        reference_kl = batch.facts["reference_kl"].detach().to(logps.dtype)
+        log_ratios = logps - sequence_sums(stream_of(batch, "ref_logprobs").detach(), batch)
+        reference_kl = fact_of(batch, "reference_kl").detach().to(logps.dtype)
         assert bool((reference_kl >= 0).all()), "the reference point is clamped at 0"
         lead = torch.where(is_desirable, log_ratios - reference_kl, reference_kl - log_ratios)
         weights = torch.where(is_desirable, self.desirable_weight, self.undesirable_weight)
@@ -105,7 +106,7 @@ class KTO:
 
 def _rows(batch: Batch) -> tuple[Tensor, Tensor]:
     """Whether each sequence has trained tokens, and whether it is desirable, both [S] bool."""
-    preferred = batch.facts["preferred"]
+    preferred = fact_of(batch, "preferred")
     is_desirable = preferred == 1
     assert bool((is_desirable | (preferred == 0)).all()), "a row is desirable (1) or undesirable (0)"
     return segment_count(batch.loss_mask, batch.sequence_ids, batch.num_sequences) > 0, is_desirable

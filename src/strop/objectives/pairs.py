@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from strop.batches import fact_of, stream_of
 from strop.segments import segment_count, segment_mean, segment_sum
 from strop.types import Batch, Loss, Outputs
 
@@ -75,7 +76,7 @@ def against_reference(outputs: Outputs, batch: Batch, reduction: Reduction) -> P
     reduce = REDUCTIONS[reduction]
     logps = reduce(outputs.logprobs, batch)
     chosen, rejected = sides(batch)
-    scores = logps - reduce(batch.streams["ref_logprobs"].detach(), batch)
+    scores = logps - reduce(stream_of(batch, "ref_logprobs").detach(), batch)
     return Pairs(scores=scores, logps=logps, chosen=chosen, rejected=rejected)
 
 
@@ -102,8 +103,8 @@ class PairObjective:
 
 def sides(batch: Batch) -> tuple[Tensor, Tensor]:
     """The sequence indices of chosen and rejected, both [P], of the pairs with trained tokens on both sides."""
-    group_ids = batch.facts["group_ids"].reshape(-1, 2)
-    preferred = batch.facts["preferred"].reshape(-1, 2).to(torch.float32)
+    group_ids = fact_of(batch, "group_ids").reshape(-1, 2)
+    preferred = fact_of(batch, "preferred").reshape(-1, 2).to(torch.float32)
     assert bool((group_ids[:, 0] == group_ids[:, 1]).all()), "the sequences of a pair must stand next to each other"
     one_and_zero = (preferred.sum(1) == 1) & (preferred.amax(1) == 1)
     assert bool(one_and_zero.all()), "a pair has exactly one preferred sequence"

@@ -13,6 +13,7 @@ from math import inf
 import torch
 from torch import Tensor
 
+from strop.batches import stream_of
 from strop.errors import RecipeError
 from strop.objectives.aggregate import AGGREGATES, Aggregate, denominators
 from strop.objectives.expert import shaped
@@ -130,7 +131,7 @@ class PolicyGradient:
 
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's value."""
-        logprobs, advantages = outputs.logprobs, batch.streams["advantages"].detach()
+        logprobs, advantages = outputs.logprobs, stream_of(batch, "advantages").detach()
         is_expert = self._is_expert(batch)
         chosen = replace(batch, loss_mask=batch.loss_mask & ~is_expert)
         known = batch.streams.get("old_logprobs", logprobs).detach()
@@ -141,7 +142,7 @@ class PolicyGradient:
         measured = self._measure(ratio.detach(), advantages)
         measured["approx_kl"] = k3(old_logprobs - logprobs.detach())
         if self.correction is not None:
-            sampler_logprobs = torch.where(is_expert, old_logprobs, batch.streams["sampler_logprobs"])
+            sampler_logprobs = torch.where(is_expert, old_logprobs, stream_of(batch, "sampler_logprobs"))
             weights, gaps = self.correction(old_logprobs, sampler_logprobs, chosen)
             losses = losses * weights
             measured |= gaps
@@ -158,7 +159,7 @@ class PolicyGradient:
     def _is_expert(self, batch: Batch) -> Tensor:
         if self.expert_gamma is None:
             return torch.zeros_like(batch.loss_mask)
-        return batch.streams["is_expert"] > 0
+        return stream_of(batch, "is_expert") > 0
 
     def _measure(self, ratio: Tensor, advantages: Tensor) -> dict[str, Tensor]:
         sides = CLIPPED[self.surrogate](ratio, advantages, self.bounds)
@@ -171,7 +172,7 @@ class PolicyGradient:
         """β KL - c_e H of every token, [N]; both are measured on the way."""
         losses = torch.zeros_like(outputs.logprobs)
         if self.kl is not None:
-            estimate = KLS[self.kl](outputs.logprobs - batch.streams["ref_logprobs"].detach())
+            estimate = KLS[self.kl](outputs.logprobs - stream_of(batch, "ref_logprobs").detach())
             penalty = KL_WEIGHTS[self.kl_weight](ratio) * estimate
             losses = losses + self.beta * penalty
             measured["ref_kl"] = penalty.detach()

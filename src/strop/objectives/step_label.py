@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch.nn import functional
 
+from strop.batches import stream_of
 from strop.errors import RecipeError
 from strop.types import Batch, Loss, Outputs
 
@@ -45,7 +46,7 @@ class StepLabel:
         assert outputs.scores is not None, "the policy was not asked for scores"
         num_tokens = max(totals["tokens"], 1.0)
         scores = outputs.scores[batch.loss_mask]
-        labels = batch.streams["labels"].detach()[batch.loss_mask].to(scores.dtype)
+        labels = stream_of(batch, "labels").detach()[batch.loss_mask].to(scores.dtype)
         assert bool(((labels >= 0) & (labels <= 1)).all()), "a label is a probability: map ratings to [0, 1] first"
         losses = functional.binary_cross_entropy_with_logits(scores, labels, reduction="none")
         known = scores.detach()

@@ -9,6 +9,7 @@ from math import inf
 import torch
 from torch import Tensor
 
+from strop.batches import stream_of
 from strop.errors import RecipeError
 from strop.types import Batch, Loss, Outputs
 
@@ -54,7 +55,7 @@ class ValueLoss:
 
     def __call__(self, outputs: Outputs, batch: Batch, totals: Mapping[str, float]) -> Loss:
         """The batch's share of the step's mean."""
-        values, returns = outputs.values, batch.streams["returns"].detach()
+        values, returns = outputs.values, stream_of(batch, "returns").detach()
         assert values is not None, "the policy has no critic"
         error = values - returns
         squares = error.square()
@@ -62,7 +63,7 @@ class ValueLoss:
         measured["return_square"] = returns.square()
         losses = squares
         if self.clip is not None:
-            old_values = batch.streams["old_values"].detach()
+            old_values = stream_of(batch, "old_values").detach()
             moved = (values - old_values).clamp(-self.clip, self.clip)
             losses = torch.maximum(squares, (old_values + moved - returns).square())
             measured["value_clip_fraction"] = (losses > squares).to(values.dtype)
