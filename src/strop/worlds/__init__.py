@@ -10,15 +10,26 @@ from strop.worlds.arithmetic import ArithmeticWorld
 from strop.worlds.finance import FinanceWorld
 from strop.worlds.lookup import LookupWorld
 from strop.worlds.rewriting import RewritingWorld
+from strop.worlds.stack import StackWorld
 from strop.worlds.world import World
 
-__all__ = ["ArithmeticWorld", "FinanceWorld", "LookupWorld", "RewritingWorld", "World", "get_world", "world_names"]
+__all__ = [
+    "ArithmeticWorld",
+    "FinanceWorld",
+    "LookupWorld",
+    "RewritingWorld",
+    "StackWorld",
+    "World",
+    "get_world",
+    "world_names",
+]
 
 _WORLDS: dict[str, Callable[[], World]] = {
     "finance": FinanceWorld,
     "arithmetic": ArithmeticWorld,
     "lookup": LookupWorld,
     "rewriting": RewritingWorld,
+    "stack": StackWorld,
 }
 
 
