@@ -34,8 +34,9 @@ class RemoteSampler:
     variable ``api_key_env``. With ``template`` the text of completions is decoded here, as the embedded sampler does,
     the template's stop tokens end them, and ids are checked against its vocabulary; without it the server does that.
     ``dialect`` says which extensions the server knows; ``auto`` asks it. With ``stream`` answers come token by token,
-    so that ``timeout_s`` bounds the silence between tokens and ``SamplingParams.deadline_s`` can be kept. ``weights``
-    is the version of the weights that must answer, where the server tells it.
+    so that ``timeout_s`` bounds the silence between tokens and ``SamplingParams.deadline_s`` can be kept, which then
+    is for all tries of a request together: a completion ends with what its last try has brought. ``weights`` is the
+    version of the weights that must answer, where the server tells it.
 
     A request is tried again on 408, 425, 429 (after what Retry-After says) and 5xx, broken connections, silence, and
     answers that are cut off or no JSON; ``traffic.retries`` counts these by cause. Nothing else is tried again.
