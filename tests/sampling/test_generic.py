@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sampling_reference import differences, plain_loop
 from strop.chat import ChatTemplate
 from strop.models import Policy
-from strop.sampling import Engine, Request
+from strop.sampling import Engine, Request, generic
 from strop.sampling.generic import GenericDecoder
 from strop.types import SamplingParams
 from tiny_models import make_model_folder, make_tokenizer
@@ -135,6 +135,34 @@ def test_identical_prompts_under_one_adapter_are_computed_once(
     with torch.inference_mode():
         decoder.add([[5, 6, 7], [8, 9], [5, 6, 7], [5, 6, 7]], [4] * 4, [-1] * 4)
     assert widths == [(2, 3)]
+
+
+@pytest.mark.parametrize("failing", ["the second forward", "joining the rows"])
+def test_a_failed_add_leaves_nothing_behind(windowed: Policy, failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = GenericDecoder(windowed)
+    monkeypatch.setattr(generic, "_PREFILL_TOKENS", 4)
+    prompts = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14]]
+    with torch.inference_mode():
+        [kept], _ = decoder.add([[20, 21]], [4], [-1])
+        before = decoder.bytes_used
+        with monkeypatch.context() as patch:
+            if failing == "joining the rows":
+                patch.setattr(generic.caches, "join", lambda *_: 1 / 0)
+            else:
+                forward = windowed.model.forward
+                calls = iter([forward])
+                patch.setattr(windowed.model, "forward", lambda **named: next(calls)(**named))
+            with pytest.raises((ZeroDivisionError, StopIteration)):
+                decoder.add(prompts, [4] * 3, [-1] * 3)
+        assert decoder.bytes_used == before
+        slots, logits = decoder.add(prompts, [4] * 3, [-1] * 3)
+        assert max(slots) <= 3  # those of the failed call are free again
+        for prompt, found in zip(prompts, logits, strict=True):
+            torch.testing.assert_close(found, next_logits(windowed, prompt), atol=2e-4, rtol=1e-4)
+        after = decoder.advance(torch.tensor([kept, *slots]), torch.tensor([30, 31, 32, 33]))
+        torch.testing.assert_close(after[0], next_logits(windowed, [20, 21, 30]), atol=2e-4, rtol=1e-4)
+        decoder.remove([kept, *slots])
+    assert decoder.bytes_used == 0
 
 
 def test_the_estimate_is_not_below_what_the_cache_takes(chat_folder: Path) -> None:

@@ -1,10 +1,11 @@
-"""LoRA adapters beside the policy: read from PEFT folders, and applied to single rows of a batch."""
+"""LoRA adapters beside the policy: read from PEFT folders, and applied while a forward of any model runs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,15 @@ from torch import Tensor, nn
 from strop.digests import digest_json, digest_tensors
 from strop.errors import ModelError
 from strop.models.adapters import LoRA, described, linear_layers, read_config
-from strop.sampling.decoding import Adapter
+from strop.sampling.decoding import Adapter, evaluating
 
 if TYPE_CHECKING:
     from strop.models import Policy
 
 _UNSUPPORTED = ("rank_pattern", "alpha_pattern", "use_dora", "modules_to_save", "lora_bias", "layer_replication")
+_PROBE_TOKENS = 4
+_NOISE = 1e-5
+"""Of the logits' largest size: what two forwards of the same weights may differ by."""
 
 
 def read_adapter(folder: Path | str) -> Adapter:
@@ -33,7 +37,7 @@ def read_adapter(folder: Path | str) -> Adapter:
             raise ModelError(
                 f"the adapter in {folder} uses {setting}",
                 where=str(folder),
-                why="rows of one batch can only differ by plain low-rank products",
+                why="beside the policy only plain low-rank products can be added",
                 do="merge it into its base and load that",
             )
     try:
@@ -74,19 +78,24 @@ def make_adapter(tensors: dict[str, Tensor], scaling: float, *, where: str) -> A
 
 
 class AdapterHooks:
-    """Adds each row's own low-rank product to the linear layers of any model, while a forward runs.
+    """Adds an adapter's low-rank products to the linear layers of any model, while a forward runs.
 
-    A row with an adapter runs on the base: where the policy has an adapter of its own, its part is left out there.
+    The adapter is that of the whole forward: some layers see their tokens flattened, others those of one expert, so
+    that within one forward nobody could tell whose token is whose. It runs on the base: where the policy has an adapter
+    of its own, that is left out.
     """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._adapters: list[dict[str, tuple[Tensor, Tensor, float]]] = []
-        self._layers: dict[str, nn.Module] | None = None
+        self._layers: dict[str, Any] = {}
+        self._own: list[Any] = []
 
     def load(self, adapter: Adapter) -> int:
-        """Its index. Raises: ModelError where it does not fit the model."""
-        layers = self._plain_layers()
+        """Its index. Raises: ModelError where it does not fit the model, or the model does not call its layers."""
+        model = self._policy.model
+        layers = self._layers = _plain_layers(model)
+        self._own = [m for m in model.modules() if hasattr(m, "base_layer") and hasattr(m, "merged")]
         for name, (a, b) in adapter.weights.items():
             layer: Any = layers.get(name)
             if layer is None or a.shape[1] != _widths(layer)[0] or b.shape[0] != _widths(layer)[1]:
@@ -97,47 +106,65 @@ class AdapterHooks:
                     do="load it on the base that it was trained on",
                 )
         device = self._policy.device
-        self._adapters.append(
-            {name: (a.to(device), b.to(device), adapter.scaling) for name, (a, b) in adapter.weights.items()}
-        )
+        weights = {name: (a.to(device), b.to(device), adapter.scaling) for name, (a, b) in adapter.weights.items()}
+        _require_called(self._policy, {name: layers[name] for name in weights}, weights)
+        self._adapters.append(weights)
         return len(self._adapters) - 1
 
-    def _plain_layers(self) -> dict[str, nn.Module]:
-        """Every linear layer by its name in the plain model; PEFT's wrapper where the policy's own adapter is."""
-        if self._layers is None:
-            found: dict[str, nn.Module] = {}
-            for name, module in linear_layers(self._policy.model).items():
-                plain = name.removeprefix("base_model.model.")
-                if ".lora_" in plain:
-                    continue
-                if plain.endswith(".base_layer"):
-                    plain = plain.removesuffix(".base_layer")
-                    module = self._policy.model.get_submodule(name.removesuffix(".base_layer"))
-                found[plain] = module
-            self._layers = found
-        return self._layers
-
     @contextmanager
-    def active(self, adapters: Sequence[int]) -> Iterator[None]:
-        """Within it, row i of every forward runs under ``adapters[i]``; -1 is the policy as it is."""
-        wanted = sorted(set(adapters) - {-1})
-        if not wanted:
+    def active(self, adapter: int) -> Iterator[None]:
+        """Within it, every forward runs under that adapter; -1 is the policy as it is. Raises: ModelError."""
+        if adapter < 0:
             yield
             return
-        rows = {i: torch.tensor([r for r, a in enumerate(adapters) if a == i]) for i in wanted}
-        rows = {i: chosen.to(self._policy.device) for i, chosen in rows.items()}
-        beside = torch.cat(list(rows.values()))
-        handles = []
-        for name, module in self._plain_layers().items():
-            has_own = hasattr(module, "base_layer")
-            mine = [(rows[i], *self._adapters[i][name]) for i in wanted if name in self._adapters[i]]
-            if mine or has_own:
-                handles.append(module.register_forward_hook(_hook(beside if has_own else None, mine)))
-        try:
+        if any(module.merged for module in self._own):
+            raise ModelError(
+                "the policy's own adapter is merged into its base",
+                why="a row with another adapter runs on the base without it",
+                do="call unmerge_adapter on the model first",
+            )
+        with ExitStack() as stack:
+            for module in self._own:
+                stack.enter_context(_hooked(module, _base_alone))
+            for name, product in self._adapters[adapter].items():
+                stack.enter_context(_hooked(self._layers[name], partial(_added, product)))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
+
+
+@contextmanager
+def _hooked(module: nn.Module, hook: Callable[..., Tensor | None]) -> Iterator[None]:
+    handle = module.register_forward_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _base_alone(module: Any, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> Tensor:
+    found: Tensor = module.base_layer(*inputs, **named)
+    return found.to(output.dtype)
+
+
+def _added(
+    product: tuple[Tensor, Tensor, float], module: Any, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor
+) -> Tensor:
+    (a, b, scaling), (x, *_) = product, (*inputs, *named.values())
+    added = nn.functional.linear(nn.functional.linear(x, a.to(x.dtype)), b.to(x.dtype))
+    return output + (added * scaling).to(output.dtype)
+
+
+def _plain_layers(model: Any) -> dict[str, Any]:
+    """Every linear layer by its name in the plain model; PEFT's wrapper where the policy's own adapter is."""
+    found: dict[str, Any] = {}
+    for name, module in linear_layers(model).items():
+        plain = name.removeprefix("base_model.model.")
+        if ".lora_" in plain:
+            continue
+        if plain.endswith(".base_layer"):
+            plain = plain.removesuffix(".base_layer")
+            module = model.get_submodule(name.removesuffix(".base_layer"))
+        found[plain] = module
+    return found
 
 
 def _widths(layer: Any) -> tuple[int, int]:
@@ -148,15 +175,39 @@ def _widths(layer: Any) -> tuple[int, int]:
     return int(layer.weight.shape[0]), int(layer.weight.shape[1])
 
 
-def _hook(beside: Tensor | None, mine: list[tuple[Tensor, Tensor, Tensor, float]]) -> Any:
-    def changed(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x = inputs[0]
-        output = output.clone()
-        if beside is not None:
-            output[beside] = module.base_layer(x[beside]).to(output.dtype)
-        for rows, a, b, scaling in mine:
-            product = nn.functional.linear(nn.functional.linear(x[rows], a.to(x.dtype)), b.to(x.dtype))
-            output[rows] += (product * scaling).to(output.dtype)
-        return output
+def _require_called(
+    policy: Policy, layers: Mapping[str, Any], weights: Mapping[str, tuple[Tensor, Tensor, float]]
+) -> None:
+    """Refuse an adapter on a layer that the model never calls and whose matrix it reads: nothing would be added there.
 
-    return changed
+    A layer that is neither called nor read, as an expert that no token was sent to, is none of these.
+    """
+    model, called = policy.model, set[str]()
+    token_ids = torch.arange(_PROBE_TOKENS, device=policy.device)[None]
+    plainly = torch.autocast(policy.device.type, enabled=False)
+    with evaluating(model), torch.no_grad(), plainly:
+        with ExitStack() as stack:
+            for name, layer in layers.items():
+                stack.enter_context(_hooked(layer, lambda *_, name=name: called.add(name)))
+            before = model(input_ids=token_ids).logits
+        for name in layers.keys() - called:
+            with _merged(layers[name], weights[name]):
+                after = model(input_ids=token_ids).logits
+            if (after - before).abs().max() > _NOISE * before.abs().max():
+                raise ModelError(
+                    "an adapter cannot be used beside this model",
+                    where=name,
+                    why="the model reads that layer's matrix instead of calling the layer",
+                    do="merge it into its base and load that",
+                )
+
+
+@contextmanager
+def _merged(layer: Any, product: tuple[Tensor, Tensor, float]) -> Iterator[None]:
+    layer, (a, b, scaling) = getattr(layer, "base_layer", layer), product
+    before, change = layer.weight.data, scaling * (b.float() @ a.float())
+    layer.weight.data = before + (change if isinstance(layer, nn.Linear) else change.t()).to(before.dtype)
+    try:
+        yield
+    finally:
+        layer.weight.data = before

@@ -1,8 +1,8 @@
 """The decoder for every architecture: the model's own ``transformers`` forward with its own kind of cache.
 
-Rows that were added together run together, left-padded to one width; where the cache holds keys and values only, all
-rows are joined into one batch. Models with a running state (convolutions, recurrences) are never padded: rows of equal
-length run together. Models that take no cache at all compute every prefix anew.
+Rows under one adapter that were added together run together, left-padded to one width; where the cache holds keys and
+values only, all rows of an adapter are joined into one batch. Models with a running state (convolutions, recurrences)
+are never padded: rows of equal length run together. Models that take no cache at all compute every prefix anew.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COMPACT_SHARE = 8  # removed rows leave the cache once they are an eighth of it
 
 @dataclass
 class _Cohort:
-    """Rows that run together, left-padded to one width; all lists have one entry a row."""
+    """Rows that run together, under one adapter, left-padded to one width; all lists have one entry a row."""
 
     slots: list[int | None]
     """None where the row was removed and its memory not yet given back."""
@@ -37,7 +37,7 @@ class _Cohort:
     """Tokens fed so far; also the position id of the next one."""
     ends: list[int]
     """The most that ``lengths`` may become."""
-    adapters: list[int]
+    adapter: int
     width: int
     cache: Any
     """None for models that take no cache."""
@@ -53,7 +53,7 @@ class _Cohort:
     def keep(self, rows: Sequence[int], device: torch.device) -> None:
         """Keep these rows, in this order; a row may be named several times."""
         chosen = torch.tensor(rows, device=device)
-        for name in ("slots", "lengths", "ends", "adapters", "token_ids"):
+        for name in ("slots", "lengths", "ends", "token_ids"):
             values = getattr(self, name)
             setattr(self, name, [copy.copy(values[i]) for i in rows] if values else values)
         self.mask = self.mask[chosen]
@@ -111,46 +111,53 @@ class GenericDecoder:
         """See ``Decoder.add``; identical prompts under one adapter are computed once."""
         slots = [self._new_slot() for _ in prompts]
         logits: list[Tensor | None] = [None] * len(prompts)
-        for rows in self._pieces(prompts):
-            cohort, found = self._prefill([(prompts[i], room[i], adapters[i], slots[i]) for i in rows])
-            self._cohorts.append(cohort)
-            for row, values in zip(rows, found.unbind(0), strict=True):
-                logits[row] = values
-        self._join()
+        cohorts = list(self._cohorts)
+        try:
+            for rows in self._pieces(prompts, adapters):
+                cohort, found = self._prefill([(prompts[i], room[i], slots[i]) for i in rows], adapters[rows[0]])
+                cohorts.append(cohort)
+                for row, values in zip(rows, found.unbind(0), strict=True):
+                    logits[row] = values
+            cohorts = self._joined_by_adapter(cohorts)
+        except BaseException:
+            self._free.extend(slots)
+            raise
+        self._cohorts = cohorts
         return slots, torch.stack([values for values in logits if values is not None])
 
-    def _pieces(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Which rows are prefilled in one forward: a bounded padded area, or equal lengths where nothing is padded."""
-        order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), tuple(prompts[i])))
+    def _pieces(self, prompts: Sequence[Sequence[int]], adapters: Sequence[int]) -> list[list[int]]:
+        """Which rows are prefilled in one forward: of one adapter, and a bounded padded area, or equal lengths."""
+        order = sorted(range(len(prompts)), key=lambda i: (adapters[i], -len(prompts[i]), tuple(prompts[i])))
         pieces: list[list[int]] = []
         for index in order:
-            longest = len(prompts[pieces[-1][0]]) if pieces else 0
-            fits = self._pads or longest == len(prompts[index])
+            first = pieces[-1][0] if pieces else index
+            longest = len(prompts[first])
+            fits = adapters[first] == adapters[index] and (self._pads or longest == len(prompts[index]))
             if pieces and fits and longest * (len(pieces[-1]) + 1) <= _PREFILL_TOKENS:
                 pieces[-1].append(index)
             else:
                 pieces.append([index])
         return pieces
 
-    def _prefill(self, rows: list[tuple[Sequence[int], int, int, int]]) -> tuple[_Cohort, Tensor]:
-        """The cohort of rows (prompt, room, adapter, slot) and the next logits [n, V]."""
-        keys = [(tuple(prompt), adapter) for prompt, _, adapter, _ in rows]
+    def _prefill(self, rows: list[tuple[Sequence[int], int, int]], adapter: int) -> tuple[_Cohort, Tensor]:
+        """The cohort of rows (prompt, room, slot) and the next logits [n, V]."""
+        keys = [tuple(prompt) for prompt, _, _ in rows]
         distinct = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-        lengths = [len(prompt) for prompt, _ in distinct]
+        lengths = [len(prompt) for prompt in distinct]
         width = max(lengths)
-        ends = [len(prompt) + room for prompt, room, _, _ in rows]
-        capacity = width + max(room for _, room, _, _ in rows)
+        ends = [len(prompt) + room for prompt, room, _ in rows]
+        capacity = width + max(room for _, room, _ in rows)
         cohort = _Cohort(
             slots=[0] * len(distinct),
             lengths=[0] * len(distinct),
             ends=[max(ends)] * len(distinct),
-            adapters=[adapter for _, adapter in distinct],
+            adapter=adapter,
             width=0,
             cache=caches.make_cache(self._config, capacity) if self._takes_cache else None,
             mask=_mask(lengths, width, capacity, self.policy.device),
             token_ids=[] if self._takes_cache else [[] for _ in distinct],
         )
-        padded = [[prompt[0]] * (width - len(prompt)) + list(prompt) for prompt, _ in distinct]
+        padded = [[prompt[0]] * (width - len(prompt)) + list(prompt) for prompt in distinct]
         positions = (cohort.mask[:, :width].cumsum(-1) - 1).clamp(min=0)
         logits = self._forward(cohort, torch.tensor(padded, device=self.policy.device), positions)
         cohort.lengths = lengths
@@ -177,7 +184,7 @@ class GenericDecoder:
             arguments["position_ids"] = positions
         if self._selects:
             arguments["logits_to_keep"] = 1
-        with self._hooks.active(cohort.adapters):
+        with self._hooks.active(cohort.adapter):
             logits: Tensor = self.policy.model(**arguments).logits[:, -1].float()
         return logits
 
@@ -243,10 +250,17 @@ class GenericDecoder:
         self._num_slots += 1
         return self._num_slots - 1
 
-    def _join(self) -> None:
-        """Put all rows into one cohort, where padding may hide the difference in length."""
-        if self._pads and len(self._cohorts) > 1:
-            self._cohorts = [self._joined([(cohort, cohort.live) for cohort in self._cohorts])]
+    def _joined_by_adapter(self, cohorts: Sequence[_Cohort]) -> list[_Cohort]:
+        """All rows of an adapter in one cohort, where padding may hide the difference in length."""
+        if not self._pads:
+            return list(cohorts)
+        parts: dict[int, list[_Cohort]] = {}
+        for cohort in cohorts:
+            parts.setdefault(cohort.adapter, []).append(cohort)
+        return [
+            same[0] if len(same) == 1 else self._joined([(cohort, cohort.live) for cohort in same])
+            for same in parts.values()
+        ]
 
     def _part(self, cohort: _Cohort, rows: list[int]) -> _Cohort:
         if self._pads:
@@ -267,7 +281,7 @@ class GenericDecoder:
             slots=[cohort.slots[i] for cohort, i in rows],
             lengths=lengths,
             ends=ends,
-            adapters=[cohort.adapters[i] for cohort, i in rows],
+            adapter=parts[0][0].adapter,
             width=width,
             cache=caches.join(
                 self._config,
