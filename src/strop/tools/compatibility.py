@@ -36,7 +36,7 @@ class ContractChange:
 
     @property
     def is_announced(self) -> bool:
-        """Whether the version rose as the change demands: major, minor or patch; a new or lost tool has none to raise."""
+        """Whether the version rose as the change demands: major, minor or patch; a new or lost tool has none."""
         if not self.before or not self.after:
             return True
         before, after = (tuple(map(int, version.split("."))) for version in (self.before, self.after))

@@ -131,6 +131,8 @@ class ToolSession:
         self.records: tuple[ToolRecord, ...] = ()
         self.is_over = False
         """Whether a call was refused because nothing is left: then the model is due to answer."""
+        self.withheld: tuple[str, ...] = ()
+        """Why answers were withheld from the user, if any were."""
         self._clock, self._begun, self._tries = clock, clock(), 0
 
     def call(self, call: ToolCall) -> ToolResult:
@@ -226,6 +228,10 @@ class ToolSession:
             return _refused("failed", f"the result has {len(text)} characters, at most {limit}: ask for less")
         return ToolResult(content=text, state="ok", value=value)
 
+    def withhold(self, reason: str) -> None:
+        """Put on record that an answer was withheld."""
+        self.withheld += (reason,)
+
     @property
     def described(self) -> tuple[dict[str, Any], ...]:
         """The tools that this caller may call, as a model is shown them."""
@@ -240,6 +246,7 @@ class ToolSession:
             "indices": {name: digest for name, digest in indices.items() if digest is not None},
             "caller": {"tenant": self.caller.tenant, "name": self.caller.name},
             "records": [record.as_json for record in self.records],
+            "withheld": list(self.withheld),
             "state": self.state.digest,
         }
 
