@@ -128,7 +128,7 @@ def test_k3_estimates_the_divergence(policy: Policy, chat_folder: Path) -> None:
     assert measure_gap(policy, collate(samples), temperature=1.2).k3 == pytest.approx(exact, rel=0.15)
 
 
-def test_the_monitor_watches_the_first_groups_and_alarms_above_its_threshold() -> None:
+def test_the_monitor_watches_so_many_groups_and_alarms_above_its_threshold() -> None:
     policy: Any = Fixed([0.0, -1.0, 0.0, -1.0, 0.0, -1.0])
     batch = batch_of([-1.0], [-1.04], [-3.0], groups=[4, 4, 7])
     found = GapMonitor()(policy, batch, temperature=1.0)
@@ -137,6 +137,27 @@ def test_the_monitor_watches_the_first_groups_and_alarms_above_its_threshold() -
         GapMonitor(max_gap=1.99, num_groups=2)(Diagnosed(policy), batch, temperature=1.0)
     assert GapMonitor(max_gap=2.01, num_groups=2)(policy, batch, temperature=1.0)
     assert GapMonitor(max_gap=math.inf, num_groups=2)(policy, batch, temperature=1.0)
+
+
+def test_the_monitor_passes_over_groups_without_trained_tokens() -> None:
+    policy: Any = Fixed([0.0, -1.0])
+    batch = batch_of([-1.0], [-1.03], groups=[4, 7])
+    batch = replace(batch, loss_mask=torch.tensor([False, False, False, True]))
+    assert GapMonitor()(policy, batch, temperature=1.0)["sampler_logprob_gap_max"] == pytest.approx(0.03)
+    batch = replace(batch, loss_mask=torch.zeros(4, dtype=torch.bool))
+    assert GapMonitor()(policy, batch, temperature=1.0)["sampler_logprob_gap_max"] == 0.0
+
+
+def test_over_steps_the_monitor_watches_every_place_of_the_batch() -> None:
+    # The trainer answers -1 for every token, so that the largest gap names the group; the tokens add up to 6, 7, 8, 9.
+    policy: Any = Fixed([-1.0] * 6)
+    batch = batch_of([-1.01], [-1.02], [-1.03], groups=[0, 1, 2])
+    found = []
+    for step in range(4):
+        tokens = batch.token_ids + torch.tensor([step, 0, 0, 0, 0, 0])
+        gap = GapMonitor()(policy, replace(batch, token_ids=tokens), temperature=1.0)["sampler_logprob_gap_max"]
+        found.append(round(gap, 4))
+    assert found == [0.01, 0.02, 0.03, 0.01]
 
 
 class Diagnosed(Fixed):

@@ -88,7 +88,8 @@ class GapMonitor:
 
     ``max_gap`` is the largest |difference| of one token, in nats; None takes ``MAX_GAP`` of the policy's dtype (0.05
     in float32), ``math.inf`` only measures. ``num_groups`` bounds the cost: that many groups of each batch are
-    recomputed, one forward without gradient.
+    recomputed, one forward without gradient. Only groups with trained tokens count, and the place of the first one
+    depends on the batch's tokens alone, so that over the steps every place is watched.
     """
 
     max_gap: float | None = None
@@ -102,7 +103,7 @@ class GapMonitor:
 
     def __call__(self, policy: Policy, batch: Batch, *, temperature: float) -> dict[str, float]:
         """The metrics of this step. Raises: GapError above the threshold."""
-        watched = _first_groups(batch, self.num_groups)
+        watched = _watched_groups(batch, self.num_groups)
         gap = measure_gap(policy, watched, temperature=temperature)
         limit = threshold(policy) if self.max_gap is None else self.max_gap
         if gap.max > limit:
@@ -115,12 +116,15 @@ def threshold(policy: Policy) -> float:
     return MAX_GAP.get(policy.dtype, MAX_GAP[torch.float32])
 
 
-def _first_groups(batch: Batch, num_groups: int) -> Batch:
-    if "group_ids" not in batch.facts:
+def _watched_groups(batch: Batch, num_groups: int) -> Batch:
+    if "group_ids" not in batch.facts or not bool(batch.loss_mask.any()):
         return batch
     ids = batch.facts["group_ids"].tolist()
-    chosen = set(list(dict.fromkeys(ids))[:num_groups])
-    return take(batch, [i for i, group in enumerate(ids) if group in chosen])
+    trained = set(batch.sequence_ids[batch.loss_mask].tolist())
+    groups = list(dict.fromkeys(group for row, group in enumerate(ids) if row in trained))
+    first = int(batch.token_ids.sum()) % len(groups)
+    chosen = set((groups + groups)[first : first + num_groups])
+    return take(batch, [row for row, group in enumerate(ids) if group in chosen])
 
 
 def _alarm(policy: Policy, batch: Batch, temperature: float, gap: Gap, limit: float) -> GapError:
