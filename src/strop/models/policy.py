@@ -157,10 +157,10 @@ class Policy:
         if head is not None:
             return dict(zip(("logprobs", "entropy"), self._in_chunks(layout, head, token_ids, temperature, entropy)))
         with self._precision():
-            logits = padded.kept_logits(self.model, layout, through_head=self._selects_positions())
-        values = logprobs_of(logits.float(), token_ids, temperature=temperature, entropy=entropy)
+            logits = padded.kept_logits(self.model, layout, through_head=self._selects_positions()).float()
+        values = logprobs_of(logits, token_ids, temperature=temperature, entropy=entropy)
         found = dict(zip(("logprobs", "entropy"), values))
-        return found | {"logits": logits.float()} if "logits" in needs else found
+        return found | {"logits": logits} if "logits" in needs else found
 
     def _in_chunks(
         self, layout: padded.Layout, head: nn.Linear, token_ids: Tensor, temperature: float, entropy: bool
