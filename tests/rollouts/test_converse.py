@@ -132,7 +132,7 @@ def opened(**settings: Any) -> ToolSession:
 
 
 def held(template: ChatTemplate, script: Script, session: ToolSession, **settings: Any) -> list[Message]:
-    return converse(script, template, QUESTION, session.described, session, max_turns=20, **settings)
+    return converse(script, template, QUESTION, (), session, max_turns=20, **settings)
 
 
 def test_a_session_answers_the_calls_and_its_trace_names_the_registry(template: ChatTemplate) -> None:
