@@ -9,7 +9,7 @@ from typing import Literal
 
 from strop.errors import RecipeError
 from strop.types import Completion, Conversation, Json, Message, Preference, Task, ToolCall, Verdict, Verifier
-from strop.verifiers import NumberAnswer
+from strop.worlds.scratchpad import WorkedNumber, read_question, routes
 from strop.worlds.splits import check_split, row_random, split_of
 
 
@@ -66,7 +66,7 @@ class ArithmeticWorld:
 
     name: str = "arithmetic"
     tools: tuple[Json, ...] = ()
-    verifier: Verifier = field(default_factory=NumberAnswer)
+    verifier: Verifier = field(default_factory=WorkedNumber)
 
     @property
     def metrics(self) -> Mapping[str, Literal["higher", "lower"]]:
@@ -156,6 +156,12 @@ class ArithmeticWorld:
     def reference_steps(self, task: Task) -> tuple[str, ...]:
         """``34+17=51``, ``51-9=42`` ..."""
         return tuple(str(task.reference["worked"]).split(". ")[0].split("; "))
+
+    def routes(self, task: Task) -> tuple[str, ...]:
+        """Different worked answers that are all right, the reference first; see ``strop.worlds.scratchpad.routes``."""
+        asked = read_question(task.prompt[-1].content)
+        assert asked is not None
+        return routes(*asked)
 
     def mutations(self, task: Task) -> list[str]:
         """Off by one, off by ten, no answer, and the right number too early."""
