@@ -56,37 +56,41 @@ def judge_steps(terms: Sequence[Term], modulus: int, steps: Sequence[WorkedStep]
     ``modulus``. So after every right step the open parts are still worth the answer, true sums from elsewhere earn
     nothing, and a step that goes on correctly from a wrong result is right.
     """
-    open_parts: set[Parts] = {tuple(sorted(terms))}
+    readings: list[Parts] = [tuple(terms)]
     scores = []
     for step in steps:
-        joined = {after for parts in open_parts for after in _joined(parts, step)}
+        joined = list(dict.fromkeys(after for parts in readings for after in _joined(parts, step)))
         is_true = (step.left + step.sign * step.right - step.result) % modulus == 0
         scores.append(float(bool(joined) and is_true))
-        open_parts = set(sorted(joined)[:_MAX_READINGS]) or open_parts
+        readings = joined[:_MAX_READINGS] or readings
     return tuple(scores)
 
 
 def _joined(parts: Parts, step: WorkedStep) -> Iterator[Parts]:
-    """What may be open after the step: it joins two parts, the left one whole; two minuses join to a minus."""
+    """What may be open after the step: it joins two parts, the left one whole; two minuses join to a minus.
+
+    The result stands where the left part stood, and what is taken comes from the first part that can give it.
+    """
     for sign in (1, -1):
         if (sign, step.left) in parts:
-            for left in _without(_without_whole(parts, (sign, step.left)), (sign * step.sign, step.right)):
-                yield tuple(sorted((*left, (sign, step.result))))
+            at = parts.index((sign, step.left))
+            for before, after in _without(parts[:at], parts[at + 1 :], (sign * step.sign, step.right)):
+                yield (*before, (sign, step.result), *after)
 
 
-def _without_whole(parts: Parts, term: Term) -> Parts:
-    at = parts.index(term)
-    return (*parts[:at], *parts[at + 1 :])
-
-
-def _without(parts: Parts, term: Term) -> Iterator[Parts]:
-    """The parts without the term, or with what is left of a greater one of its sign."""
+def _without(before: Parts, after: Parts, term: Term) -> Iterator[tuple[Parts, Parts]]:
+    """Both sides without the term, or with what is left of a greater one of its sign."""
     sign, value = term
-    if term in parts:
-        yield _without_whole(parts, term)
-    for other in set(parts):
-        if other[0] == sign and other[1] > value > 0:
-            yield (*_without_whole(parts, other), (sign, other[1] - value))
+    parts = (*before, *after)
+    whole = [at for at, part in enumerate(parts) if part == term]
+    greater = [at for at, part in enumerate(parts) if part[0] == sign and part[1] > value > 0]
+    for at in (*whole[:1], *greater):
+        rest = () if at in whole else ((sign, parts[at][1] - value),)
+        if at < len(before):
+            yield (*before[:at], *rest, *before[at + 1 :]), after
+        else:
+            at -= len(before)
+            yield before, (*after[:at], *rest, *after[at + 1 :])
 
 
 @dataclass(frozen=True, kw_only=True)
