@@ -10,7 +10,7 @@ import transformers
 
 from strop.batches import collate
 from strop.errors import ModelError, RecipeError
-from strop.models import LoRA, adapters
+from strop.models import LoRA, adapters, padded
 from strop.objectives import CrossEntropy
 from strop.training import AdamW, train
 from tiny_models import make_config
@@ -126,6 +126,28 @@ def test_dropout_acts_within_its_context_only() -> None:
             assert torch.equal(policy.forward(batch).logprobs, dropped)
         assert not torch.equal(dropped, plain)
         assert torch.equal(policy.forward(batch).logprobs, plain)
+
+
+@pytest.mark.parametrize(("max_logit_bytes", "probes"), [(2**26, 0), (1, 1)])
+def test_the_head_is_probed_before_dropout_where_logits_may_need_chunks_and_only_there(
+    max_logit_bytes: int, probes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_head, calls = padded.plain_head, []
+
+    def counted(*args: Any) -> Any:
+        calls.append(args)
+        return plain_head(*args)
+
+    monkeypatch.setattr(padded, "plain_head", counted)
+    policy = trained(LoRA(rank=4, dropout=0.5))
+    policy.max_logit_bytes = max_logit_bytes
+    batch = collate(make_rows(4))
+    with torch.no_grad():
+        with policy.dropout(7):
+            dropped = policy.forward(batch).logprobs
+        with policy.dropout(7):  # a probe within the first one would have used up random numbers
+            assert torch.equal(policy.forward(batch).logprobs, dropped)
+    assert len(calls) == probes
 
 
 def test_the_dropout_of_the_model_itself_stays_off() -> None:

@@ -217,7 +217,8 @@ class Policy:
             yield
             return
         self._selects_positions()  # a probe within would compare two different dropouts, and use up random numbers
-        self._head()
+        if not self._fits(max(self.max_padded_tokens, self.max_length)):
+            self._head()
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
