@@ -57,7 +57,7 @@ def grpo(
     Every step draws ``group_size`` completions of each of ``prompts_per_step`` tasks from the policy as it is then. The
     samples are the policy's own, so the ratio is 1 at the update and the clip has nothing to do: its range is not a
     setting here. ``aggregate="constant"`` divides by ``max_new_tokens``.
-    Every step compares the sampler's log-probabilities of its first group with the trainer's and logs the gap; beyond
+    Every step compares the sampler's log-probabilities of one group with the trainer's and logs the gap; beyond
     ``max_gap`` nats at one token, which is 0.05 in float32 unless given, it stops with the likely cause (``GapError``).
     ``audit`` is the verifier's, or ``unaudited`` says why there is none; the reason stays in every checkpoint.
     Raises: VerifierError without an audit or with a failed one, DataError for what the pre-flight refuses, RecipeError
