@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from strop.digests import digest_file, digest_json
@@ -12,10 +12,9 @@ from strop.verifiers import NumberAnswer
 
 Term = tuple[int, int]
 """``(sign, value)`` with the sign 1 or -1: one part of the sum that is still to be worked out."""
-Parts = tuple[Term, ...]
 
 _MAX_READINGS = 100
-"""An operand that is taken in pieces may come from several terms; so many readings are followed."""
+"""A number may be a result or part of the question; so many readings are followed."""
 _QUESTION = re.compile(r"Compute (?P<sum>\d+(?: [-+] \d+)*) mod (?P<modulus>\d+)\.")
 _STEP = re.compile(r"(?<![\w.])(\d{1,9})\s*([-+])\s*(\d{1,9})\s*=\s*(-?\d{1,9})(?![\w.]*\d)")
 
@@ -48,49 +47,53 @@ def read_steps(text: str) -> list[WorkedStep]:
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenSum:
+    """What is still to be worked out: results so far with their signs, and the rest of what is added and taken."""
+
+    results: tuple[Term, ...]
+    added: int
+    taken: int
+
+    def without(self, sign: int, value: int) -> list[OpenSum]:
+        """The sum without a result of that sign and value, or without so much of what is added or taken."""
+        found = []
+        if (sign, value) in self.results:
+            at = self.results.index((sign, value))
+            found.append(replace(self, results=(*self.results[:at], *self.results[at + 1 :])))
+        if sign > 0 and 0 < value <= self.added:
+            found.append(replace(self, added=self.added - value))
+        if sign < 0 and 0 < value <= self.taken:
+            found.append(replace(self, taken=self.taken - value))
+        return found
+
+    def after(self, step: WorkedStep) -> list[OpenSum]:
+        """What may be open after the step has joined two parts; two minuses join to a minus. Empty if it cannot."""
+        return [
+            replace(rest, results=tuple(sorted((*rest.results, (sign, step.result)))))
+            for sign in (1, -1)
+            for half in self.without(sign, step.left)
+            for rest in half.without(sign * step.sign, step.right)
+        ]
+
+
 def judge_steps(terms: Sequence[Term], modulus: int, steps: Sequence[WorkedStep]) -> tuple[float, ...]:
     """1 for each step that brings the sum forward, else 0.
 
-    A step must join two parts that are still open: terms of the question or results of earlier steps, as they were
-    stated; of the right one it may take a part (``34+10=44; 44+7=51`` for 34 + 17). Its result must be right modulo
-    ``modulus``. So after every right step the open parts are still worth the answer, true sums from elsewhere earn
-    nothing, and a step that goes on correctly from a wrong result is right.
+    A step must join two parts that are still open: results of earlier steps as they were stated, or parts of what the
+    question adds or takes away, in whatever pieces (``34+10=44; 44+7=51`` for 34 + 17). Its result must be right
+    modulo ``modulus``. So after right steps only, what is open is still worth the answer; true sums from elsewhere
+    earn nothing; and a step that goes on correctly from a wrong result is right.
     """
-    readings: list[Parts] = [tuple(terms)]
+    added, taken = (sum(value for side, value in terms if side == sign) for sign in (1, -1))
+    readings = [OpenSum(results=(), added=added, taken=taken)]
     scores = []
     for step in steps:
-        joined = list(dict.fromkeys(after for parts in readings for after in _joined(parts, step)))
+        later = list(dict.fromkeys(after for one in readings for after in one.after(step)))
         is_true = (step.left + step.sign * step.right - step.result) % modulus == 0
-        scores.append(float(bool(joined) and is_true))
-        readings = joined[:_MAX_READINGS] or readings
+        scores.append(float(bool(later) and is_true))
+        readings = later[:_MAX_READINGS] or readings
     return tuple(scores)
-
-
-def _joined(parts: Parts, step: WorkedStep) -> Iterator[Parts]:
-    """What may be open after the step: it joins two parts, the left one whole; two minuses join to a minus.
-
-    The result stands where the left part stood, and what is taken comes from the first part that can give it.
-    """
-    for sign in (1, -1):
-        if (sign, step.left) in parts:
-            at = parts.index((sign, step.left))
-            for before, after in _without(parts[:at], parts[at + 1 :], (sign * step.sign, step.right)):
-                yield (*before, (sign, step.result), *after)
-
-
-def _without(before: Parts, after: Parts, term: Term) -> Iterator[tuple[Parts, Parts]]:
-    """Both sides without the term, or with what is left of a greater one of its sign."""
-    sign, value = term
-    parts = (*before, *after)
-    whole = [at for at, part in enumerate(parts) if part == term]
-    greater = [at for at, part in enumerate(parts) if part[0] == sign and part[1] > value > 0]
-    for at in (*whole[:1], *greater):
-        rest = () if at in whole else ((sign, parts[at][1] - value),)
-        if at < len(before):
-            yield (*before[:at], *rest, *before[at + 1 :]), after
-        else:
-            at -= len(before)
-            yield before, (*after[:at], *rest, *after[at + 1 :])
 
 
 @dataclass(frozen=True, kw_only=True)
