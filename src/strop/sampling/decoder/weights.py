@@ -99,7 +99,8 @@ class Weights:
     writes through ``.data`` that go around the counter; and by how PEFT would apply the policy's own LoRA now.
     ``folds_adapter``: that LoRA is added to the matrices; otherwise they are those of the base.
 
-    Reading every weight for it takes 7 ms for 25M parameters on a core, about a decoded token, and 0.05 ms for 40 000.
+    Reading every weight for it takes 6 ms for 24M parameters on a core, as long as two decoded tokens, and 0.1 ms for
+    46 000.
     """
 
     def __init__(self, shape: Shape, dtype: torch.dtype) -> None:
