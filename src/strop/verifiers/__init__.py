@@ -4,12 +4,14 @@
 | --- | --- |
 | ``NumberAnswer`` | ``{"answer": "1,234"}``; a worked solution ending in ``#### 1,234`` is read like an answer |
 | ``ExactAnswer`` | ``{"answer": "Paris"}`` or ``{"answer": ["Paris", "paris, France"]}`` |
+| ``MathAnswer`` | ``{"answer": "x = 1/2"}`` or a list, LaTeX or plain; measured in ``docs/math-answers.md`` |
 | ``ToolCallAnswer`` | ``{"call": {"name": ..., "arguments": {...}}}``, ``{"calls": [...]}``; ``{"call": null}``: none |
 | ``BoundaryAnswer`` | ``{"boundary": "must_refuse"}``, ``constrained`` or ``answerable``; its own markers, if any |
 | ``my_rewards.py:score`` | whatever columns the function asks for |
 """
 
 from strop.verifiers.audit import Audit, AuditCase, AuditFailure, answer_cases, audit, reference_cases
+from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.named import VERIFIERS, load_verifier
 from strop.verifiers.numbers import NumberAnswer
 from strop.verifiers.refusal import BoundaryAnswer, detect_boundary, measure_boundary
@@ -24,6 +26,7 @@ __all__ = [
     "AuditFailure",
     "BoundaryAnswer",
     "ExactAnswer",
+    "MathAnswer",
     "NumberAnswer",
     "ToolCallAnswer",
     "UserVerifier",

@@ -8,6 +8,7 @@ from typing import Literal
 
 from strop.errors import VerifierError
 from strop.types import Verifier
+from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.numbers import NumberAnswer
 from strop.verifiers.refusal import BoundaryAnswer
 from strop.verifiers.text import ExactAnswer
@@ -17,6 +18,7 @@ from strop.verifiers.user import load_user_verifier
 VERIFIERS: Mapping[str, Callable[[], Verifier]] = {
     "number": NumberAnswer,
     "exact": ExactAnswer,
+    "math": MathAnswer,
     "tool_call": ToolCallAnswer,
     "boundary": BoundaryAnswer,
 }

@@ -12,6 +12,7 @@ from strop.errors import VerifierError
 from strop.types import Completion, Task, Verdict
 
 _MARK = re.compile(r"####|\\boxed\s*\{|\b(?:final\s+)?answer\s*(?:is\s*:?|[:=])", re.IGNORECASE)
+_JOINS = re.compile(r"(?:\$|\\\)|\s)*(and|or|,|;)(?:\$|\\\(|\s)*")
 _FRAC = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,400}(?!\d))"
 _EXPONENT = r"(?:[eE][-+]?\d{1,3}(?!\d))?(?![eE][-+]?\d)"
@@ -20,12 +21,38 @@ _NUMBER = re.compile(
     rf"(?<![\w.])(?P<sign>(?<![\w)\]])[-+−])?[$€£]?(?<![\w.])"
     rf"(?:(?P<whole>\d{{1,9}})\s(?=\d+/\d))?(?P<top>{_DECIMAL})(?:\s?/\s?(?P<bottom>{_DECIMAL}))?"
 )
+_NEAR = 60
+"""How many characters around a number are looked at for what makes it part of something else."""
+_EQUALS = re.compile(r"(?<![<>!≤≥≠])=")
+_EITHER = re.compile(r"\s*(?:[A-Za-z]+\s+){0,2}(?:and/)?or\s+(?:(?:maybe|perhaps|possibly|even)\s+)?")
+_TOGETHER = re.compile(
+    r"(?:\s*[A-Za-z%°]+|%){0,2}\s*"
+    r"(?:,?\s*\b(?:or|and|to)\b|\+/-|[,;/:*×·^~'′+\-−–—±]|\\(?:times|cdot|div|pm)|\bx\b|(?<=\d)x(?=\d)|\*\*|"
+    r"\b(?:feet|foot|ft|hours?|hrs?|minutes?|mins?|dollars?|pounds?|lbs?|years?|weeks?|days?|(?<=\d)(?=\s)))"
+    r"\s*(?:(?:maybe|perhaps|possibly|also|even|about|[A-Za-z]\s*=)\s*)?[({]*",
+    re.IGNORECASE,
+)
+"""What joins two numbers into alternatives, a list, a range or a calculation."""
+_NO_ANSWER_BEFORE = re.compile(
+    r"(?:(?:sqrt|√|log|ln|sin|cos|tan|exp)\s*[({]*|[<>≤≥≠^_]\s*[({]?|\\(?:le|ge|ne|lt|gt)q?\s*|!=\s*"
+    r"|[A-Za-z)\]]\s*[-+*/×]\s+"
+    r"|\b(?:not|(?:more|less|fewer|greater|larger|smaller|other)\s+than|at\s+(?:least|most)|over|under|above|below)\s*)"
+    r"[$€£]?$",
+    re.IGNORECASE,
+)
+_NO_ANSWER_AFTER = re.compile(
+    r"\.\d|,\d|\s?(?:\\(?:sqrt|pi|times|cdot|pm|infty)|√|π|\^)|[xX×]\d|\s+or\s+(?:more|less|so)\b"
+)
+_NEGATIVE = re.compile(r"(?:\b(?:minus|negative)|^\s*[-−])\s*[$€£]?$", re.IGNORECASE)
+_SCALE = re.compile(r"\s*(hundred|thousand|million|billion|trillion)\b|(?<!\s)(k)\b", re.IGNORECASE)
+_SCALES = {"hundred": 100, "k": 1000, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 
 def marked_answer(text: str) -> str | None:
     r"""What stands after the last ``####``, ``Answer:``, ``answer is`` or inside the last ``\boxed{}``; None without.
 
-    The answer ends at the end of its line, or at the brace that closes ``\boxed{``.
+    The answer ends at the end of its line, or at the brace that closes ``\boxed{``. The last mark decides, as people
+    correct themselves; boxes that are joined by a comma, ``and`` or ``or`` are one answer: ``12 or 13``.
     """
     marks = list(_MARK.finditer(text))
     if not marks:
@@ -33,9 +60,23 @@ def marked_answer(text: str) -> str | None:
     mark = marks[-1]
     rest = text[mark.end() :]
     if mark[0].startswith("\\"):
-        return rest[: _closing(rest)]
+        return _joined_boxes(text, marks) + rest[: _closing(rest)]
     # "Answer: \boxed{4}" has two marks, of which the box is the last; an empty first line means the next one
     return rest.lstrip("\n* ").split("\n", 1)[0].strip()
+
+
+def _joined_boxes(text: str, marks: list[re.Match[str]]) -> str:
+    """The boxes before the last one, if they are part of the same answer, with what joins them."""
+    before = ""
+    for mark, following in zip(marks[-2::-1], marks[:0:-1], strict=True):
+        if not mark[0].startswith("\\"):
+            break
+        end = mark.end() + _closing(text[mark.end() :])
+        between = text[end + 1 : following.start()]
+        if end >= following.start() or not _JOINS.fullmatch(between):
+            break
+        before = f"{text[mark.end() : end]} {_JOINS.fullmatch(between)[1]} {before}"  # type: ignore[index]
+    return before
 
 
 def _closing(text: str) -> int:
@@ -70,8 +111,11 @@ def find_numbers(text: str) -> list[Fraction]:
     Understands ``1,234.50``, ``-3``, ``$5``, ``3/4``, ``1 1/2``, ``\frac{3}{4}`` and ``1e3``. Digits that follow a
     letter, as in ``Q3``, are part of a name and not a number.
     """
-    plain = _FRAC.sub(_slashed, text.replace("\\!", "").replace("{,}", ",").replace("\\$", "$"))
-    return [value for match in _NUMBER.finditer(plain) if (value := _worth(match)) is not None]
+    return [value for match in _NUMBER.finditer(_plain(text)) if (value := _worth(match)) is not None]
+
+
+def _plain(text: str) -> str:
+    return _FRAC.sub(_slashed, text.replace("\\!", "").replace("{,}", ",").replace("\\$", "$"))
 
 
 def final_number(text: str) -> Fraction | None:
@@ -79,13 +123,47 @@ def final_number(text: str) -> Fraction | None:
 
     With a mark (see ``marked_answer``) it is the first number after the mark, or after the last ``=`` behind it: a
     marked answer without a number is no answer. Without a mark it is the last number of the text.
+
+    Two numbers offered as the answer are none (``12 or 13``, ``12, 13``, ``3,5``, ``10 to 12``), nor is a number that
+    is only part of what the answer says: ``18 * 2``, ``18:30``, ``more than 18``, ``not 18``, ``sqrt(18)``. ``minus
+    18`` and ``18 million`` are read as what they are worth.
     """
     marked = marked_answer(text)
     if marked is None:
-        numbers = find_numbers(text)
-        return numbers[-1] if numbers else None
-    numbers = find_numbers(marked.rsplit("=", 1)[-1]) or find_numbers(marked)
-    return numbers[0] if numbers else None
+        plain = _plain(text)
+        matches = [match for match in _NUMBER.finditer(plain) if _worth(match) is not None]
+        alternatives = matches[-2:]
+        if len(alternatives) == 2 and _joins(_EITHER, plain, *alternatives):
+            return None
+        return _worth(matches[-1]) if matches else None
+    last = _EQUALS.split(marked)[-1]
+    if last != marked and re.search(r"\d[^\d=]{0,30}\bor\b", marked[: -len(last) or None]):
+        return None
+    section = last if find_numbers(last) else marked
+    return _only_number(_plain(section))
+
+
+def _only_number(text: str) -> Fraction | None:
+    """The first number, unless what stands around it makes it part of something else."""
+    matches = [match for match in _NUMBER.finditer(text) if _worth(match) is not None]
+    if not matches:
+        return None
+    first = matches[0]
+    value = _worth(first) or Fraction(0)
+    before, after = text[max(0, first.start() - _NEAR) : first.start()], text[first.end() : first.end() + _NEAR]
+    second = next((match for match in matches[1:] if _worth(match) != value), None)
+    is_joined = second is not None and _joins(_TOGETHER, text, first, second)
+    if is_joined or _NO_ANSWER_BEFORE.search(before) or _NO_ANSWER_AFTER.match(after):
+        return None
+    scale = _SCALE.match(after)
+    value *= _SCALES[(scale[1] or scale[2]).lower()] if scale else 1
+    return -value if _NEGATIVE.search(before) else value
+
+
+def _joins(pattern: re.Pattern[str], text: str, one: re.Match[str], other: re.Match[str]) -> bool:
+    """Whether nothing but what the pattern allows stands between two numbers."""
+    is_near = other.start() - one.end() <= _NEAR
+    return is_near and pattern.fullmatch(text, one.end(), other.start()) is not None
 
 
 def reference_number(task: Task) -> Fraction:
@@ -111,7 +189,8 @@ class NumberAnswer:
     """Passes a completion whose final number equals ``task.reference["answer"]`` as an exact rational number.
 
     A completion that was cut off at its token limit fails with the reason ``truncated``, whatever it holds; one
-    without a number is ``unparsable``. Raises: VerifierError if the task has no numeric answer.
+    without a number, or with more than one (see ``final_number``), is ``unparsable``. Raises: VerifierError if the task
+    has no numeric answer.
     """
 
     tolerance: float = 0.0
@@ -129,7 +208,7 @@ class NumberAnswer:
             return Verdict(score=0.0, passed=False, reasons=("truncated",))
         found = final_number(completion.text)
         if found is None:
-            return Verdict(score=0.0, passed=False, state="unparsable", reasons=("no number found",))
+            return Verdict(score=0.0, passed=False, state="unparsable", reasons=("no single number found",))
         passed = abs(found - expected) <= Fraction(self.tolerance) * abs(expected)
         reason = f"{_shown(found)} {'equals' if passed else 'is not'} {_shown(expected)}"
         return Verdict(score=float(passed), passed=passed, reasons=(reason,))

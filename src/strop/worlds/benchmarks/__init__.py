@@ -7,16 +7,20 @@ from collections.abc import Mapping
 
 from strop.errors import RecipeError
 from strop.types import Task, Verifier
+from strop.worlds.benchmarks.aime import AIME, load_aime
 from strop.worlds.benchmarks.benchmark import Benchmark
 from strop.worlds.benchmarks.gsm8k import GSM8K, load_gsm8k
+from strop.worlds.benchmarks.math import MATH, load_math
 from strop.worlds.benchmarks.svamp import SVAMP, load_svamp
 
 __all__ = [
     "BENCHMARKS",
     "Benchmark",
     "benchmark_of",
+    "load_aime",
     "load_benchmark",
     "load_gsm8k",
+    "load_math",
     "load_svamp",
 ]
 
@@ -25,6 +29,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     for benchmark in (
         GSM8K,
         SVAMP,
+        MATH,
+        AIME,
     )
 }
 
