@@ -42,6 +42,7 @@ def test_evidence_is_every_object_with_a_source_and_each_whole_result() -> None:
         ("Sales spent 1,200 [policy/meals].", 0.0, 1.0, 0.0),
         ("Sales spent 1,200 [erp/sales-2025-Q3] [policy/meals].", 1.0, 1.0, 0.5),
         ("Sales spent 1,200 [erp/sales-2025-Q3]. Meals are 50.", 0.5, 0.5, 1.0),
+        ("In 2025-Q3 it was 1,200 [erp/sales/2025-Q3].", 0.0, 0.0, 0.0),
         ("Hello, how can I help?", None, None, None),
     ],
 )
@@ -66,6 +67,12 @@ def test_the_rates_of_an_answer_worked_by_hand(
 def test_an_answer_without_evidence_is_a_failure_even_where_it_is_right(answer: str, has_failed: bool) -> None:
     assert ground(answer, EVIDENCE).is_without_evidence is has_failed
     assert ground("Sales spent 1,200 [erp/sales-2025-Q3].", ()).is_without_evidence
+
+
+def test_what_a_source_is_about_stands_in_its_name() -> None:
+    evidence = [Evidence(id="treasury/acc-1234/2025-Q3", value={"balance": 5})]
+    assert ground("5 on acc-1234 in 2025-Q3 [treasury/acc-1234/2025-Q3].", evidence).grounded == 1.0
+    assert ground("5 on acc-1235 [treasury/acc-1234/2025-Q3].", evidence).grounded == 0.0
 
 
 def test_citations_are_found_in_order() -> None:

@@ -104,7 +104,8 @@ def ground(answer: str, evidence: Sequence[Evidence]) -> Grounding:
     """
     known: dict[str, frozenset[Figure]] = {}
     for piece in evidence:
-        known[piece.id] = known.get(piece.id, frozenset()) | figures_of(piece.value)
+        named = figures(piece.id.replace("/", " "))  # what it is about stands in its name: treasury/acc-1234
+        known[piece.id] = known.get(piece.id, frozenset()) | figures_of(piece.value) | named
     sentences = [sentence.strip() for sentence in _SENTENCE.split(answer) if sentence.strip()]
     claims = [_claim(sentence, known) for sentence in sentences]
     return Grounding(claims=tuple(claim for claim in claims if claim.cited or claim.unfounded))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 from strop.tools.contracts import Caller, ToolContract, ToolRegistry
@@ -78,21 +77,23 @@ class ToolIndex:
     """
 
     registry: ToolRegistry
-
-    @cached_property
-    def _index(self) -> SearchIndex:
-        return SearchIndex([_document(contract) for contract in self.registry])
+    _indices: dict[tuple[str, ...], SearchIndex] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def index_digest(self) -> str:
         """Identity of what is searched."""
-        return self._index.index_digest
+        return self._over(self.registry).index_digest
 
     def select(self, query: str, caller: Caller, *, k: int = 5) -> ToolRegistry:
         """The registry of the ``k`` tools that fit ``query`` best among those that the caller may call."""
         allowed = self.registry.of(caller)
-        index = self._index if len(allowed) == len(self.registry) else SearchIndex([_document(c) for c in allowed])
-        return allowed.only([hit.document.id for hit in index.search(query, caller, k=k)])
+        return allowed.only([hit.document.id for hit in self._over(allowed).search(query, caller, k=k)])
+
+    def _over(self, registry: ToolRegistry) -> SearchIndex:
+        """The index of exactly these tools: nobody's ranking depends on tools that it may not call."""
+        if registry.names not in self._indices:
+            self._indices[registry.names] = SearchIndex([_document(contract) for contract in registry])
+        return self._indices[registry.names]
 
 
 def _document(contract: ToolContract) -> IndexedDocument:
