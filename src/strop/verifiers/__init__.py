@@ -7,6 +7,8 @@
 | ``MathAnswer`` | ``{"answer": "x = 1/2"}`` or a list, LaTeX or plain; measured in ``docs/math-answers.md`` |
 | ``ToolCallAnswer`` | ``{"call": {"name": ..., "arguments": {...}}}``, ``{"calls": [...]}``; ``{"call": null}``: none |
 | ``BoundaryAnswer`` | ``{"boundary": "must_refuse"}``, ``constrained`` or ``answerable``; its own markers, if any |
+| ``RewritingProof`` | ``{"rules": [["ab", "ba"], ...], "start": "aab", "goal": "baa"}`` |
+| ``StackProgram`` | ``{"tests": [{"inputs": {"x": 3}, "expect": 9}, ...]}`` |
 | ``my_rewards.py:score`` | whatever columns the function asks for |
 """
 
@@ -15,6 +17,8 @@ from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.named import VERIFIERS, load_verifier
 from strop.verifiers.numbers import NumberAnswer
 from strop.verifiers.refusal import BoundaryAnswer, detect_boundary, measure_boundary
+from strop.verifiers.rewriting import RewritingProof
+from strop.verifiers.stack import StackProgram
 from strop.verifiers.text import ExactAnswer
 from strop.verifiers.tools import ToolCallAnswer, find_calls, match_call, measure_calls, parse_calls, schema_problems
 from strop.verifiers.user import UserVerifier, load_user_verifier
@@ -28,6 +32,8 @@ __all__ = [
     "ExactAnswer",
     "MathAnswer",
     "NumberAnswer",
+    "RewritingProof",
+    "StackProgram",
     "ToolCallAnswer",
     "UserVerifier",
     "answer_cases",

@@ -11,6 +11,8 @@ from strop.types import Verifier
 from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.numbers import NumberAnswer
 from strop.verifiers.refusal import BoundaryAnswer
+from strop.verifiers.rewriting import RewritingProof
+from strop.verifiers.stack import StackProgram
 from strop.verifiers.text import ExactAnswer
 from strop.verifiers.tools import ToolCallAnswer
 from strop.verifiers.user import load_user_verifier
@@ -21,6 +23,8 @@ VERIFIERS: Mapping[str, Callable[[], Verifier]] = {
     "math": MathAnswer,
     "tool_call": ToolCallAnswer,
     "boundary": BoundaryAnswer,
+    "rewriting": RewritingProof,
+    "stack": StackProgram,
 }
 
 
