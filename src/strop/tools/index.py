@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,6 +70,8 @@ class SearchIndex:
         self._connection = sqlite3.connect(":memory:", check_same_thread=False)
         self._lock = threading.Lock()
         self._tables: dict[tuple[int, ...], str] = {}
+        self._visible: dict[tuple[str, frozenset[str]], tuple[int, ...]] = {}
+        self._permissions = frozenset(document.permission for document in self.documents)
         fields = [[d.id, d.title, d.text, d.tenant, d.permission] for d in self.documents]
         self.index_digest: str = digest_json([fields, tokenizer, _TITLE_WEIGHT, sqlite3.sqlite_version])
         """Identity of the documents, their owners, the settings, and the engine that ranks."""
@@ -80,12 +82,11 @@ class SearchIndex:
         Documents of equal score come in the order of their ids. The query is words, never FTS5's query language.
         """
         words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query)))[:_MAX_WORDS]
-        visible = tuple(place for place, d in enumerate(self.documents) if d.is_readable_by(caller))
-        if not words or not visible or k < 1:
+        if not words or k < 1:
             return ()
         match = " OR ".join(f'"{word}"' for word in words)
         with self._lock:
-            table = self._table(visible)
+            table = self._table(self._readable(caller))
             rows = self._connection.execute(
                 f"SELECT rowid, bm25({table}, {_TITLE_WEIGHT}, 1.0) AS cost FROM {table} WHERE {table} MATCH ? "
                 "ORDER BY cost, rowid LIMIT ?",
@@ -93,9 +94,16 @@ class SearchIndex:
             ).fetchall()
         return tuple(Hit(document=self.documents[place], score=-cost) for place, cost in rows)
 
-    def _table(self, visible: Sequence[int]) -> str:
+    def _readable(self, caller: Caller) -> tuple[int, ...]:
+        """The places of what the caller may read."""
+        key = caller.tenant, caller.permissions & self._permissions
+        if key not in self._visible:
+            readable = (place for place, document in enumerate(self.documents) if document.is_readable_by(caller))
+            self._visible[key] = tuple(readable)
+        return self._visible[key]
+
+    def _table(self, key: tuple[int, ...]) -> str:
         """The full-text table of exactly these documents, made when it is first asked for."""
-        key = tuple(visible)
         if key not in self._tables:
             name = f"visible_{len(self._tables)}"
             self._connection.execute(

@@ -81,7 +81,7 @@ class WorldState:
     def copy(self) -> WorldState:
         """The same world, on its own from here on; it cannot be rolled back behind this point."""
         other = WorldState(today=self.today)
-        other._rows = copy.deepcopy(self._rows)
+        other._rows = dict(self._rows)  # a row is replaced, never changed
         return other
 
     @property
