@@ -156,7 +156,7 @@ def test_the_allowed_mass_is_the_probability_of_the_allowed_tokens() -> None:
     logits[0, ids("z")[0]] = 0.0
     logits[1, ids("b")[0]] = 10.0
     assert not allowed[ids("z")[0]]
-    mask = fill_batch([matcher, matcher], [None, None])
+    mask = fill_batch([matcher, matcher.copy()], [None, None])
     mass = log_allowed_mass(logits, mask)
     assert mass[0].item() == pytest.approx(math.log(0.75), abs=1e-4)
     assert mass[1].item() == pytest.approx(0.0, abs=1e-4)

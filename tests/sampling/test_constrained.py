@@ -234,17 +234,17 @@ def is_hostname(text: str) -> bool:
 def test_a_constraint_that_fails_on_the_way_ends_its_row_alone(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     from strop.constraints import Matcher
 
-    fill = Matcher.fill
+    check = Matcher._check_engine
 
-    def failing(matcher: Matcher, row: object, remaining: int | None = None) -> None:
+    def failing(matcher: Matcher) -> None:
         if matcher.compiled.constraint.kind == "regex" and matcher.num_tokens >= 2:
             raise ConstraintError("no token is allowed here")
-        fill(matcher, row, remaining)  # type: ignore[arg-type]
+        check(matcher)
 
     engine = Engine(policy)
     sick = engine.submit(Request(prompt=(9,), params=params(Constraint(kind="regex", value="[a-z]{9}"), 20)))
     well = engine.submit(Request(prompt=(9,), params=params(JSON)))
-    monkeypatch.setattr(Matcher, "fill", failing)
+    monkeypatch.setattr(Matcher, "_check_engine", failing)
     events = {}
     while not engine.is_idle:
         events |= {event.id: event for event in engine.step()}

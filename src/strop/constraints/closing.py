@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _MAX_WITNESS = 4096
 _BEAM, _FAN = 12, 6
-_TRIED, _SEARCHED = 96, 8
+_TRIED, _SEARCHED = 32, 8
 _WALK_LOOKS, _WALK_LENGTH = 120, 48
 _LEAST_GROWTH = 6
 _CLOSES = 101
@@ -93,7 +93,6 @@ def restrict(matcher: Matcher, row: NDArray[np.int32], remaining: int) -> None:
 def _keep_only_safe(matcher: Matcher, row: NDArray[np.int32], remaining: int, need: int) -> None:
     vocabulary = matcher.compiled.vocabulary
     witness = matcher.witness
-    ids = vocabulary.unpack(row)
     keep = [witness[0]] if witness else []
     if matcher.is_accepting:
         keep += vocabulary.stop_ids
@@ -106,7 +105,7 @@ def _keep_only_safe(matcher: Matcher, row: NDArray[np.int32], remaining: int, ne
             if 2 * int(np.unpackbits(inside.view(np.uint8)).sum()) > plain.count:
                 free = inside
         if free is None:
-            keep += _checked(matcher, ids, witness, remaining)
+            keep += _checked(matcher, vocabulary.unpack(row), witness, remaining)
     row[:] = vocabulary.pack(np.array(keep, dtype=np.int64))
     if free is not None:
         row |= free
@@ -116,12 +115,9 @@ def _checked(matcher: Matcher, ids: NDArray[np.int64], witness: tuple[int, ...],
     """The tokens after which the witness still completes, or another completion that fits is found."""
     stops = matcher.compiled.stop_set
     others = [int(token) for token in ids if token not in stops and (not witness or token != witness[0])]
-    kept: list[int] = []
-    unsure: list[int] = []
-    for token in others[:_TRIED]:
-        (kept if matcher.completes((token, *witness)) else unsure).append(token)
+    kept = matcher.completing(others[:_TRIED], witness)
     if len(others) <= _SEARCHED:
-        for token in unsure:
+        for token in set(others).difference(kept):
             twin = matcher.copy()
             twin.consume(token)
             found = _greedy(twin, remaining - 2)

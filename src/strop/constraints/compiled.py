@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -144,37 +144,27 @@ class Plain:
 class Suspects:
     """Tokens that might close a name that stands already, by the number of their quotes, or exceed a double alone."""
 
-    vocabulary: Vocabulary
-    quoted: tuple[NDArray[np.int32] | None, ...]
-    """Packed rows, None where there is no such token: with at least one, two, three, four quotes."""
-    escaping: NDArray[np.int32] | None
-    """Tokens that hold a Unicode escape."""
-    loud: NDArray[np.int32] | None
+    table: NDArray[np.int32]
+    """[7, words] packed, by ``Guard.suspicion``: all tokens; in a name, in a text, elsewhere; there before any name."""
 
-    def of(self, guard: Guard, row: NDArray[np.int32]) -> Iterator[int]:
-        """The allowed tokens that the guard must look at."""
-        if guard.in_risky_number or guard.in_name_escape:
-            yield from self.vocabulary.unpack(row).tolist()
-            return
-        quotes = (1 if guard.in_name else 3 if guard.in_text else 2) if guard.has_names else 4
-        rows = [self.quoted[quotes - 1]]
-        if not guard.in_text:
-            rows.append(self.escaping)
-            if not guard.in_name:
-                rows.append(self.loud)
-        for suspects in rows:
-            if suspects is not None and (found := suspects & row).any():
-                yield from self.vocabulary.unpack(found).tolist()
+    def hits(self, guards: Sequence[Guard | None], rows: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Which of the packed ``rows [B, words]`` allow a token that their guard must look at."""
+        places = np.array([i for i, guard in enumerate(guards) if guard is not None], dtype=np.int64)
+        kinds = [guard.suspicion for guard in guards if guard is not None]
+        return places[(rows[places] & self.table[kinds]).any(axis=1)]
 
 
 @lru_cache(maxsize=8)
 def _suspects(vocabulary: Vocabulary) -> Suspects:
-    def packed(is_one: Callable[[bytes], bool]) -> NDArray[np.int32] | None:
+    def packed(is_one: Callable[[bytes], bool]) -> NDArray[np.int32]:
         ids = [token for token, text in enumerate(vocabulary.token_bytes) if is_one(text)]
-        return vocabulary.pack(np.array(ids, dtype=np.int64)) if ids else None
+        return vocabulary.pack(np.array(ids, dtype=np.int64))
 
-    quoted = tuple(packed(lambda text, least=least: text.count(b'"') >= least) for least in (1, 2, 3, 4))  # type: ignore[misc]
-    return Suspects(vocabulary, quoted, packed(lambda text: b"\\u" in text), packed(is_loud_number))
+    one, two, three, four = (packed(lambda text, least=least: text.count(b'"') >= least) for least in (1, 2, 3, 4))  # type: ignore[misc]
+    escaping, loud = packed(lambda text: b"\\u" in text), packed(is_loud_number)
+    loud |= escaping
+    everything = np.full_like(loud, -1)
+    return Suspects(np.stack([everything, one | escaping, three, two | loud, four | escaping, four, four | loud]))
 
 
 @lru_cache(maxsize=8)

@@ -65,6 +65,14 @@ class Guard:
         """Whether a few more digits could exceed a double."""
         return self.mode == _NUMBER and (self.num_exponent_digits >= 0 or self.num_digits > _MAX_MANTISSA // 2)
 
+    @property
+    def suspicion(self) -> int:
+        """Which tokens must be looked at here: a row of ``Suspects.table``."""
+        if self.in_risky_number or self.in_name_escape:
+            return 0
+        place = 1 if self.in_name else 2 if self.in_text else 3
+        return place if self.has_names else place + 3
+
     def after(self, text: bytes) -> Guard | None:
         """The guard after ``text``, None where it may not stand."""
         if self.mode == _STRING and b'"' not in text and b"\\" not in text:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from llguidance import LLMatcher
+from llguidance import LLExecutor, LLMatcher
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -61,25 +61,25 @@ class Matcher:
         if self._finished:
             raise ConstraintError("the text is finished", why="its stop token was taken", do="remove the row")
         self._engine.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
-        if self._engine.is_error():
-            raise _gave_up(self._engine)
-        if self.guard is not None:
-            self._forbid(row)
+        self._check_engine()
+        guard = self.guard
+        if guard is not None and (suspects := row & self.compiled.suspects.table[guard.suspicion]).any():
+            self._forbid(row, suspects)
         if remaining is not None:
             restrict(self, row, remaining)
         if not row.any():
-            raise ConstraintError(
-                "no token is allowed here",
-                why="the language has no continuation that this vocabulary can spell",
-                do="loosen the constraint",
-            )
+            raise _no_token()
 
-    def _forbid(self, row: Row) -> None:
-        """Take out the tokens that would repeat a name or exceed a double."""
-        guard = self.guard
+    def _check_engine(self) -> None:
+        if self._engine.is_error():
+            raise _gave_up(self._engine)
+
+    def _forbid(self, row: Row, suspects: Row) -> None:
+        """Take out of ``row`` those of the packed ``suspects`` that would repeat a name or exceed a double."""
+        guard, vocabulary = self.guard, self.compiled.vocabulary
         assert guard is not None
-        for token in self.compiled.suspects.of(guard, row):
-            if guard.after(self.compiled.vocabulary.token_bytes[token]) is None:
+        for token in vocabulary.unpack(suspects).tolist():
+            if guard.after(vocabulary.token_bytes[token]) is None:
                 row[token // 32] &= ~np.int32(np.uint32(1 << (token % 32)).view(np.int32))
 
     def forced(self) -> tuple[int, ...]:
@@ -162,22 +162,37 @@ class Matcher:
 
     def completes(self, tokens: Sequence[int]) -> bool:
         """Whether ``tokens`` and then a stop token may come next."""
-        wanted = [*tokens, self.compiled.vocabulary.stop_ids[0]]
-        if self._engine.validate_tokens(wanted) != len(wanted):
-            return False
-        return self.guard is None or self._may_stand(self.guard, tokens)
+        if not tokens:
+            return self.is_accepting
+        return bool(self.completing(tokens[:1], tokens[1:]))
 
-    def _may_stand(self, guard: Guard, tokens: Sequence[int]) -> bool:
+    def completing(self, candidates: Sequence[int], rest: Sequence[int]) -> list[int]:
+        """Those of ``candidates`` after which ``rest`` and then a stop token may come."""
+        end = [*rest, self.compiled.vocabulary.stop_ids[0]]
+        found = [token for token in candidates if self._engine.validate_tokens([token, *end]) == len(end) + 1]
+        if self.guard is None:
+            return found
+        stands: dict[Guard | None, bool] = {None: False}
+        kept, depth = [], max(1, len(self.guard.frames))
+        for token in found:
+            guard = self.guard.after(self.compiled.vocabulary.token_bytes[token])
+            if guard not in stands:
+                assert guard is not None
+                stands[guard] = self._may_stand(guard, rest, depth)
+            if stands[guard]:
+                kept.append(token)
+        return kept
+
+    def _may_stand(self, guard: Guard, tokens: Sequence[int], depth: int) -> bool:
         """Whether the guard lets ``tokens`` stand, which the grammar does.
 
-        What stands after the innermost object is closed cannot repeat a name that these tokens make.
+        What stands after the object at ``depth`` is closed cannot repeat a name that these tokens make.
         """
-        depth = max(1, len(guard.frames))
-        for place, token in enumerate(tokens):
+        for token in tokens:
             following = guard.after(self.compiled.vocabulary.token_bytes[token])
             if following is None:
                 return False
-            if place and len(following.frames) < depth and self.num_tokens:
+            if len(following.frames) < depth and self.num_tokens:
                 break
             guard = following
         return True
@@ -197,6 +212,11 @@ class Matcher:
         """The need at the last look, and the tokens since; None before the first."""
         return None if self._witness is None else (self._need, self._since)
 
+    def is_far(self, remaining: int) -> bool:
+        """Whether every token of the grammar surely leaves enough, told without a look at the witness."""
+        growth = self.compiled.closing.growth
+        return growth > 0 and self._witness is not None and remaining > self._need + (self._since + 1) * growth
+
     @property
     def witness(self) -> tuple[int, ...]:
         """The completion that ``need`` counted."""
@@ -212,6 +232,14 @@ class Matcher:
         )
 
 
+def _no_token() -> ConstraintError:
+    return ConstraintError(
+        "no token is allowed here",
+        why="the language has no continuation that this vocabulary can spell",
+        do="loosen the constraint",
+    )
+
+
 def _gave_up(engine: LLMatcher) -> ConstraintError:
     return ConstraintError(
         "the grammar engine gave up", why=engine.get_error().splitlines()[0][:300], do="simplify the constraint"
@@ -221,13 +249,38 @@ def _gave_up(engine: LLMatcher) -> ConstraintError:
 # -------------------------------------------------------------------------------------------------------------- batches
 
 
+_EXECUTOR = LLExecutor()
+
+
 def fill_batch(matchers: Sequence[Matcher | None], remaining: Sequence[int | None]) -> Tensor:
-    """[B, words] the packed masks of a batch; a row without matcher allows everything."""
-    words = max((m.compiled.vocabulary.num_words for m in matchers if m is not None), default=0)
-    rows = np.full((len(matchers), words), -1, dtype=np.int32)
-    for row, matcher, left in zip(rows, matchers, remaining, strict=True):
-        if matcher is not None:
-            matcher.fill(row, left)
+    """[B, words] the packed masks of a batch; a row without matcher allows everything.
+
+    All matchers of one vocabulary, each at most once. Equals ``Matcher.fill`` row by row, but asks the grammar engine
+    once for all. Raises: ConstraintError as ``Matcher.fill``, without telling of which row.
+    """
+    places = [i for i, matcher in enumerate(matchers) if matcher is not None]
+    mine = [matcher for matcher in matchers if matcher is not None]
+    if not mine:
+        return torch.full((len(matchers), 0), -1, dtype=torch.int32)
+    compiled = mine[0].compiled
+    rows = np.full((len(matchers), compiled.vocabulary.num_words), -1, dtype=np.int32)
+    for matcher in mine:
+        if matcher.is_finished:
+            matcher.fill(rows[0])  # raises
+    asked = [(matcher._engine, place) for matcher, place in zip(mine, places, strict=True)]
+    _EXECUTOR.unsafe_compute_mask_ptr(asked, rows.ctypes.data, rows.strides[0], len(rows))
+    guards = [None if matcher is None else matcher.guard for matcher in matchers]
+    for place in compiled.suspects.hits(guards, rows).tolist():
+        matcher, guard = matchers[place], guards[place]
+        assert matcher is not None
+        assert guard is not None
+        matcher._forbid(rows[place], rows[place] & compiled.suspects.table[guard.suspicion])
+    for matcher, place in zip(mine, places, strict=True):
+        matcher._check_engine()
+        if (left := remaining[place]) is not None and not matcher.is_far(left):
+            restrict(matcher, rows[place], left)
+    if not rows.any(axis=1).all():
+        raise _no_token()
     return torch.from_numpy(rows)
 
 
