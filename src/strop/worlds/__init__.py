@@ -8,6 +8,7 @@ from collections.abc import Callable
 from strop.errors import RecipeError
 from strop.worlds.arithmetic import ArithmeticWorld
 from strop.worlds.finance import FinanceWorld
+from strop.worlds.gym import PREFIX, GymWorld
 from strop.worlds.lookup import LookupWorld
 from strop.worlds.rewriting import RewritingWorld
 from strop.worlds.stack import StackWorld
@@ -16,6 +17,7 @@ from strop.worlds.world import World
 __all__ = [
     "ArithmeticWorld",
     "FinanceWorld",
+    "GymWorld",
     "LookupWorld",
     "RewritingWorld",
     "StackWorld",
@@ -39,9 +41,11 @@ def world_names() -> tuple[str, ...]:
 
 
 def get_world(name: str) -> World:
-    """The world of that name. Raises: RecipeError, naming the nearest."""
+    """The world of that name, or ``gym.gcd`` for one of reasoning-gym. Raises: RecipeError, naming the nearest."""
     if name in _WORLDS:
         return _WORLDS[name]()
+    if name.startswith(PREFIX):
+        return GymWorld(name=name)
     near = difflib.get_close_matches(name, _WORLDS, n=1)
     raise RecipeError(
         f"there is no world {name!r}",
