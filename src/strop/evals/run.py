@@ -18,7 +18,8 @@ from strop.evals.metrics import Price
 from strop.evals.results import ItemResult, SampleResult, SuiteResult
 from strop.evals.suite import Suite
 from strop.files import new_folder
-from strop.types import Completion, Progress, Sampler, SamplingParams, Task
+from strop.types import Completion, Progress, Sampler, SamplingParams, Task, Verdict
+from strop.verifiers.pool import GradingPool
 
 if TYPE_CHECKING:
     from strop.chat import ChatTemplate
@@ -43,9 +44,10 @@ def evaluate(
 
     pass@1 is ``accuracy`` at temperature 1 (with several samples a task if wanted); greedy is temperature 0. Every
     answer draws from its own generator, keyed by (seed, task id, sample), so that leaving out a task changes no other
-    answer. Requests go out ``num_requests`` at a time. With ``folder`` the outcome is kept in ``folder/<key>`` and
-    taken from there when model, template, suite, parameters and code are the same. Raises: RecipeError for several
-    greedy samples; what the verifier raises.
+    answer. Requests go out ``num_requests`` at a time. An answer that hangs or crashes the verifier is ``timeout`` or
+    ``error`` and delays nobody. With ``folder`` the outcome is kept in ``folder/<key>`` and taken from there when
+    model, template, suite, parameters and code are the same. Raises: RecipeError for several greedy samples; the
+    UserError that the verifier raises.
     """
     if samples_per_task < 1 or (samples_per_task > 1 and params.temperature == 0):
         raise RecipeError(
@@ -70,7 +72,8 @@ def evaluate(
             return SuiteResult.load(place, suite.name)
         except MismatchError:
             pass  # torn or edited: evaluated again
-    answers = _answer(sampler, template, suite, params, samples_per_task, price, num_requests, progress)
+    with GradingPool(suite.verifier) as pool:
+        answers = _answer(sampler, template, suite, pool, params, samples_per_task, price, num_requests, progress)
     result = SuiteResult(
         name=suite.name,
         digests=digests,
@@ -88,6 +91,7 @@ def _answer(
     sampler: Sampler,
     template: ChatTemplate,
     suite: Suite,
+    pool: GradingPool,
     params: SamplingParams,
     samples_per_task: int,
     price: Price | None,
@@ -105,8 +109,10 @@ def _answer(
         began = time.monotonic()
         completions = sampler.sample([prompts[index] for index, _ in chunk], params, seeds=seeds)
         latency_s = time.monotonic() - began
-        for (index, _), completion in zip(chunk, completions, strict=True):
-            judged = _judge(suite, suite.tasks[index], completion, len(prompts[index]), latency_s, price)
+        verdicts = pool.judge_all([(suite.tasks[i], c) for (i, _), c in zip(chunk, completions, strict=True)])
+        for (index, _), completion, verdict in zip(chunk, completions, verdicts, strict=True):
+            task, num_tokens = suite.tasks[index], len(prompts[index])
+            judged = _measured(suite, task, completion, verdict, num_tokens, latency_s, price)
             answers[index].append(judged)
             num_passed += judged.passed
         if progress is not None:
@@ -120,10 +126,15 @@ def row_seed(seed: int, task_id: str, sample: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{task_id}/{sample}".encode()).digest()[:8]) >> 1
 
 
-def _judge(
-    suite: Suite, task: Task, completion: Completion, num_prompt_tokens: int, latency_s: float, price: Price | None
+def _measured(
+    suite: Suite,
+    task: Task,
+    completion: Completion,
+    verdict: Verdict,
+    num_prompt_tokens: int,
+    latency_s: float,
+    price: Price | None,
 ) -> SampleResult:
-    verdict = suite.verifier(task, completion)
     measures: dict[str, float | None] = {"accuracy": float(verdict.passed) if verdict.is_graded else None}
     measures |= verdict.measures
     if suite.measure is not None and verdict.is_graded:

@@ -17,6 +17,7 @@ from strop.sampling import TorchSampler, row_seed
 from strop.sampling.gap import GapMonitor
 from strop.sampling.params import reshaping
 from strop.types import Batch, Cursor, SamplingParams, Stream, Task, Verifier
+from strop.verifiers.pool import GradingPool
 
 if TYPE_CHECKING:
     from strop.models import Policy
@@ -174,6 +175,10 @@ class GroupRollouts:
     def __call__(self, policy: Policy, start: Cursor | None = None) -> Iterator[Batch]:
         """The batches that follow ``start``. Raises: MismatchError, VerifierError when a whole step is ungraded,
         GapError when sampler and trainer disagree."""
+        with GradingPool(self.verifier) as pool:
+            yield from self._batches(policy, start, pool)
+
+    def _batches(self, policy: Policy, start: Cursor | None, pool: GradingPool) -> Iterator[Batch]:
         identity = self._identity()
         sampler = TorchSampler(policy)
         for step in count(first_step(start, identity)):
@@ -183,7 +188,7 @@ class GroupRollouts:
                 sampler,
                 policy.template,
                 [self.tasks[row] for row in rows],
-                self.verifier,
+                pool,
                 self.params,
                 samples_per_task=self.group_size,
                 seed=row_seed(self.params.seed, step),

@@ -102,6 +102,7 @@ class MathAnswer:
     answer; MissingDependencyError for ``engine="math-verify"`` without it.
     """
 
+    is_isolated = True  # see GradingPool
     engine: Engine = "auto"
     """``light`` never starts a worker; ``math-verify`` asks it everything, for comparison."""
     timeout_s: float = 5.0

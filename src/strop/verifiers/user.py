@@ -32,6 +32,8 @@ class UserVerifier:
     it; the worker ends with its parent in any case. Truncated completions are scored like others, but never pass.
     """
 
+    is_isolated = True  # see GradingPool
+
     def __init__(
         self, path: Path, function: str, *, timeout_s: float, on_error: Literal["raise", "record"], pass_at: float
     ) -> None:
