@@ -45,6 +45,8 @@ def tasks(name: str, level: Mapping[str, int], split: str = "dev", seed: int = 0
 @pytest.mark.parametrize(("name", "level"), LEVELS)
 def test_references_pass_and_mutations_and_cheats_do_not(name: str, level: Mapping[str, int]) -> None:
     here = world(name)
+    if name in BY_RUNNING:
+        pytest.importorskip("strop.sandbox.sandbox", reason="there is no sandbox in this checkout")
     drawn = tasks(name, level)
     cases = reference_cases(drawn, here.reference_text, here.mutations)
     cheats = [AuditCase(task=task, text=text, should_pass=False) for task in drawn for text in here.cheats(task)]

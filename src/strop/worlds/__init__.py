@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from strop.errors import RecipeError
 from strop.worlds.arithmetic import ArithmeticWorld
+from strop.worlds.contest import ContestWorld
 from strop.worlds.finance import FinanceWorld
 from strop.worlds.gym import PREFIX, GymWorld
 from strop.worlds.lookup import LookupWorld
@@ -16,6 +17,7 @@ from strop.worlds.world import World
 
 __all__ = [
     "ArithmeticWorld",
+    "ContestWorld",
     "FinanceWorld",
     "GymWorld",
     "LookupWorld",
@@ -32,6 +34,7 @@ _WORLDS: dict[str, Callable[[], World]] = {
     "lookup": LookupWorld,
     "rewriting": RewritingWorld,
     "stack": StackWorld,
+    "contest": ContestWorld,
 }
 
 

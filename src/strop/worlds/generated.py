@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from strop.errors import RecipeError
-from strop.types import Completion, Conversation, Json, Message, Preference, Task, ToolCall, Verdict, Verifier
+from strop.types import Completion, Conversation, Json, Message, Preference, Task, ToolCall, Verdict
 from strop.worlds.splits import check_split, row_random, split_of
 
 Fits = Callable[[str], bool]
@@ -50,13 +50,12 @@ class Puzzle:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedWorld(ABC):
-    """A world that draws puzzles: a subclass says its ``dials`` and ``levels`` and how one puzzle is drawn."""
+    """A world that draws puzzles: a subclass has ``dials``, ``levels``, a verifier, and says how one is drawn."""
 
     dials: ClassVar[Mapping[str, Dial]]
 
     name: str
     tools: tuple[Json, ...] = ()
-    verifier: Verifier
 
     @property
     @abstractmethod

@@ -23,9 +23,13 @@ def choose_tests(
     *,
     at_least: int,
 ) -> list[Input]:
-    """``at_least`` drawn inputs, and for each mutant that they let pass the first of the pool that does not."""
+    """``at_least`` drawn inputs, and for each mutant that they let pass the first of the pool that does not.
+
+    A constant is a mutant too: the values of the chosen inputs are not all the same, unless the pool's are.
+    """
     chosen = rng.sample(list(pool), min(at_least, len(pool)))
-    for mutant in mutants:
+    constant = right(chosen[0])
+    for mutant in (*mutants, lambda _: constant):
         if not is_told_apart(right, mutant, chosen):
             chosen += [one for one in pool if right(one) != mutant(one)][:1]
     return chosen

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from strop.types import Json, Task, Verifier
@@ -34,7 +35,13 @@ class ContestWorld(GeneratedWorld):
         "lists": Dial(default=0, low=0, high=1),
     }
     name: str = "contest"
-    verifier: Verifier = field(default_factory=lambda: _judge())
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        """``CodeAnswer``, made when it is first asked for: whoever only wants demonstrations needs no sandbox."""
+        from strop.verifiers.code import CodeAnswer
+
+        return CodeAnswer()
 
     @property
     def levels(self) -> tuple[Mapping[str, int], ...]:
@@ -96,12 +103,6 @@ class ContestWorld(GeneratedWorld):
             f"{head}\n return NotImplemented",
             "PASSED",
         ]
-
-
-def _judge() -> Verifier:
-    from strop.verifiers.code import CodeAnswer
-
-    return CodeAnswer()
 
 
 def _kind(recipe: Recipe) -> str:

@@ -78,7 +78,8 @@ class StackWorld(GeneratedWorld):
         if len(set(probes)) == 1 or not fits(key):
             return None
         pool = _pool(rng, names, isinstance(formula, Repeated))
-        if any(abs(value_of(formula, one)) > _MAX_VALUE for one in pool):
+        values = [value_of(formula, one) for one in pool]
+        if max(map(abs, values)) > _MAX_VALUE or len(set(values[settings["examples"] :])) == 1:
             return None
         return _puzzle(rng, formula, names, pool, key, settings)
 
