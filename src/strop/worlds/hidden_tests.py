@@ -28,8 +28,12 @@ def choose_tests(
     A constant is a mutant too: the values of the chosen inputs are not all the same, unless the pool's are.
     """
     chosen = rng.sample(list(pool), min(at_least, len(pool)))
-    constant = right(chosen[0])
-    for mutant in (*mutants, lambda _: constant):
+    value = right(chosen[0])
+
+    def constant(_: Input) -> object:
+        return value
+
+    for mutant in (*mutants, constant):
         if not is_told_apart(right, mutant, chosen):
             chosen += [one for one in pool if right(one) != mutant(one)][:1]
     return chosen
