@@ -9,6 +9,7 @@ from typing import TypeVar
 from strop.verifiers.math_algebra import UndecidedError, number, same
 from strop.verifiers.math_clean import CLOSE, OPEN, clean
 from strop.verifiers.math_objects import (
+    BASE,
     Collection,
     Equation,
     Infinity,
@@ -113,6 +114,8 @@ def _same_scalars(one: Scalar, other: Scalar) -> bool:
         worth = plain.value.rational
         is_count = worth is None or abs(worth) > 1
         return same(percent.value, plain.value * number(100)) or (is_count and same(percent.value, plain.value))
+    if one.unit.startswith(BASE) and other.unit.startswith(BASE) and one.unit != other.unit:
+        return False
     if one.unit and other.unit:
         units = read_unit(one.unit), read_unit(other.unit)
         if all(unit.is_known for unit in units):

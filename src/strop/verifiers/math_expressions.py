@@ -18,6 +18,8 @@ _TOKEN = re.compile(
 _CLOSING = {"(": ")", "{": "}", "[": "]"}
 _FOREIGN = frozenset('?@#";')
 """Signs of no formula."""
+_FUNCTION = re.compile(r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|log|ln|lg|exp|max|min|gcd|lcm|mod|floor|ceil|det")
+_PROSE = frozenset(("not", "and", "or", "if", "is", "the", "for", "all", "any", "no", "to", "of", "in"))
 _TIMES = ("*", "\\times", "\\cdot", "\\ast")
 _DIVIDED = ("/", "\\div")
 _GREEK = re.compile(
@@ -56,8 +58,10 @@ def _tokens(text: str) -> list[str]:
         word = match["word"]
         if word in (None, "pi", "sqrt"):
             tokens.append({"pi": "\\pi", "sqrt": "\\sqrt"}.get(word or "", match[0].strip()))
-        elif len(word) > _LONGEST_PRODUCT or word in ("log", "sin", "cos", "tan", "ln", "exp", "max", "min", "gcd"):
+        elif _FUNCTION.fullmatch(word):
             raise UndecidedError(f"cannot read `{word}`")
+        elif len(word) > _LONGEST_PRODUCT or word in _PROSE:
+            raise MalformedError(f"cannot read `{word}`")
         else:
             tokens += word
         place = match.end()

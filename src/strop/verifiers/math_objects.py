@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from strop.verifiers.math_algebra import Exact, UndecidedError
+from strop.verifiers.math_algebra import Exact, MalformedError, UndecidedError, number
 from strop.verifiers.math_clean import CLOSE, OPEN, clean, split_outside
 from strop.verifiers.math_expressions import evaluate
 from strop.verifiers.math_units import is_unit
+from strop.verifiers.numbers import SCALES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,13 @@ _UNIT = re.compile(
     r"|(?<=[\d)}.\s])(?P<plain>[A-Za-z]{2,}[A-Za-z ]*(?:\s*/\s*[A-Za-z]+)?(?:\^\{?\d\}?)?)"
     r"|(?<=\s)(?P<letter>[A-Za-z](?:/[A-Za-z]+)?(?:\^\{?\d\}?)?))"
 )
+_SCALED = re.compile(
+    rf"(?P<value>.*?\d[^A-Za-z\\{OPEN}]*){OPEN}?\s*(?P<scale>{'|'.join(SCALES)})\b(?P<unit>[^{CLOSE}]*){CLOSE}?",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(r"\d+\s*:\s*\d+(?:\s*:\s*\d+)*(?:\s*[ap]\.?m\.?)?", re.IGNORECASE)
+BASE = "base "
+"""Begins the unit of ``4343_6``: digits of another base are the same only in the same base, or where it is not said."""
 _MONEY = re.compile(
     r"(?P<sign>[-+]?)\s*(?:\\\$|(?P<coin>[€£]))\s*(?P<value>.+)|(?P<after>.+?)\s*(?:\\\$|(?P<last>[€£¢]))"
 )
@@ -249,13 +257,23 @@ def _infinite(text: str) -> Object | None:
 
 
 def _scalar(text: str) -> Object:
+    if _CLOCK.fullmatch(_bare(text)):
+        return Words(text=_words(text))
+    based = re.fullmatch(r"(\d+)\s*_\s*(?:\{(\d+)\}|(\d))", text)
+    if based is not None:
+        return Scalar(value=number(int(based[1])), unit=f"{BASE}{based[2] or based[3]}")
     if text.endswith("\\%") or text.endswith(("percent", f"percent{CLOSE}")):
         value = re.sub(rf"\s*(?:\\%|{OPEN}?\s*percent\s*{CLOSE}?)$", "", text)
         return Scalar(value=evaluate(value), is_percent=True)
     money = _MONEY.fullmatch(text)
     if money is not None:
         unit = money["coin"] or money["last"] or "$"
-        return Scalar(value=evaluate(f"{money['sign'] or ''}{money['value'] or money['after']}"), unit=unit)
+        bare = _scalar(f"{money['sign'] or ''}{money['value'] or money['after']}")
+        return Scalar(value=bare.value, unit=unit) if isinstance(bare, Scalar) else bare
+    scaled = _SCALED.fullmatch(text)
+    if scaled is not None:
+        scale = number(SCALES[scaled["scale"].lower()])
+        return Scalar(value=evaluate(scaled["value"]) * scale, unit=scaled["unit"].strip())
     match = _UNIT.fullmatch(text)
     if match is not None and not re.fullmatch(r"[A-Za-z ]+", text):
         unit = (match["marked"] or match["plain"] or match["letter"] or "") + (match["raised"] or "").replace(" ", "")
@@ -263,7 +281,12 @@ def _scalar(text: str) -> Object:
             return Scalar(value=evaluate(match["value"]), unit=unit)
     if _is_wordy(text):
         return Words(text=_words(text))
-    return Scalar(value=evaluate(text.replace(OPEN, "").replace(CLOSE, "")))
+    try:
+        return Scalar(value=evaluate(text.replace(OPEN, "").replace(CLOSE, "")))
+    except MalformedError:
+        if re.fullmatch(r"[\w\s.,:'‹›-]*[A-Za-z]{2,}[\w\s.,:'‹›-]*", text):
+            return Words(text=_words(text))  # "June 20"
+        raise
 
 
 def _names_a_unit(unit: str) -> bool:
@@ -273,13 +296,15 @@ def _names_a_unit(unit: str) -> bool:
 
 
 def _is_wordy(text: str) -> bool:
-    plain = text.replace(OPEN, " ").replace(CLOSE, " ")
-    if re.fullmatch(r"\d+\s*:\s*\d+(?:\s*:\s*\d+)*(?:\s*[ap]\.?m\.?)?", plain.strip(), re.IGNORECASE):
-        return True
+    plain = _bare(text)
     return re.fullmatch(r"[A-Za-z' .,\-]*[A-Za-z]{2,}[A-Za-z' .,\-]*", plain) is not None and plain.strip() not in (
         "pi",
         "sqrt",
     )
+
+
+def _bare(text: str) -> str:
+    return text.replace(OPEN, " ").replace(CLOSE, " ").strip()
 
 
 def _words(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import asdict, dataclass
@@ -33,6 +34,8 @@ _TOGETHER = re.compile(
     re.IGNORECASE,
 )
 """What joins two numbers into alternatives, a list, a range or a calculation."""
+_AGAIN = re.compile(r"\b(?:or|and)\b|,", re.IGNORECASE)
+"""Between two equal numbers: the same answer twice, where ``:`` or ``-`` would make something else of them."""
 _NO_ANSWER_BEFORE = re.compile(
     r"(?:(?:sqrt|√|log|ln|sin|cos|tan|exp)\s*[({]*|[<>≤≥≠^_]\s*[({]?|\\(?:le|ge|ne|lt|gt)q?\s*|!=\s*"
     r"|[A-Za-z)\]]\s*[-+*/×]\s+"
@@ -45,7 +48,8 @@ _NO_ANSWER_AFTER = re.compile(
 )
 _NEGATIVE = re.compile(r"(?:\b(?:minus|negative)|^\s*[-−])\s*[$€£]?$", re.IGNORECASE)
 _SCALE = re.compile(r"\s*(hundred|thousand|million|billion|trillion)\b|(?<!\s)(k)\b", re.IGNORECASE)
-_SCALES = {"hundred": 100, "k": 1000, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+"""Number words that multiply what stands before them."""
 
 
 def marked_answer(text: str) -> str | None:
@@ -150,13 +154,16 @@ def _only_number(text: str) -> Fraction | None:
         return None
     first = matches[0]
     value = _worth(first) or Fraction(0)
+    for one, other in itertools.pairwise(matches):
+        if not _joins(_TOGETHER, text, one, other):
+            break
+        if _worth(other) != value or not _AGAIN.search(text, one.end(), other.start()):
+            return None
     before, after = text[max(0, first.start() - _NEAR) : first.start()], text[first.end() : first.end() + _NEAR]
-    second = next((match for match in matches[1:] if _worth(match) != value), None)
-    is_joined = second is not None and _joins(_TOGETHER, text, first, second)
-    if is_joined or _NO_ANSWER_BEFORE.search(before) or _NO_ANSWER_AFTER.match(after):
+    if _NO_ANSWER_BEFORE.search(before) or _NO_ANSWER_AFTER.match(after):
         return None
     scale = _SCALE.match(after)
-    value *= _SCALES[(scale[1] or scale[2]).lower()] if scale else 1
+    value *= SCALES[(scale[1] or "thousand").lower()] if scale else 1
     return -value if _NEGATIVE.search(before) else value
 
 
