@@ -8,6 +8,7 @@ from typing import Literal
 
 from strop.errors import VerifierError
 from strop.types import Verifier
+from strop.verifiers.ledger import LedgerAnswer
 from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.numbers import NumberAnswer
 from strop.verifiers.refusal import BoundaryAnswer
@@ -25,6 +26,7 @@ VERIFIERS: Mapping[str, Callable[[], Verifier]] = {
     "boundary": BoundaryAnswer,
     "rewriting": RewritingProof,
     "stack": StackProgram,
+    "ledger": LedgerAnswer,
 }
 
 

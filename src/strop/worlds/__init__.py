@@ -8,7 +8,7 @@ from collections.abc import Callable
 from strop.errors import RecipeError
 from strop.worlds.arithmetic import ArithmeticWorld
 from strop.worlds.contest import ContestWorld
-from strop.worlds.finance import FinanceWorld
+from strop.worlds.finance import FinanceWorld, MonthEndWorld
 from strop.worlds.gym import PREFIX, GymWorld
 from strop.worlds.lookup import LookupWorld
 from strop.worlds.rewriting import RewritingWorld
@@ -21,6 +21,7 @@ __all__ = [
     "FinanceWorld",
     "GymWorld",
     "LookupWorld",
+    "MonthEndWorld",
     "RewritingWorld",
     "StackWorld",
     "World",
@@ -35,6 +36,7 @@ _WORLDS: dict[str, Callable[[], World]] = {
     "rewriting": RewritingWorld,
     "stack": StackWorld,
     "contest": ContestWorld,
+    "month_end": MonthEndWorld,
 }
 
 

@@ -1,5 +1,6 @@
-"""The finance operations world."""
+"""The finance worlds: the running assistant, month-end closes, writing, and the treasury."""
 
+from strop.worlds.finance.month_end import MonthEndWorld
 from strop.worlds.finance.world import FinanceWorld
 
-__all__ = ["FinanceWorld"]
+__all__ = ["FinanceWorld", "MonthEndWorld"]
