@@ -9,10 +9,12 @@
 | ``BoundaryAnswer`` | ``{"boundary": "must_refuse"}``, ``constrained`` or ``answerable``; its own markers, if any |
 | ``RewritingProof`` | ``{"rules": [["ab", "ba"], ...], "start": "aab", "goal": "baa"}`` |
 | ``StackProgram`` | ``{"tests": [{"inputs": {"x": 3}, "expect": 9}, ...]}`` |
+| ``LedgerAnswer`` | ``{"books": ..., "records": ..., "statement": ..., "sources": [{"entry": "B3", "cause": ...}]}`` |
 | ``my_rewards.py:score`` | whatever columns the function asks for |
 """
 
 from strop.verifiers.audit import Audit, AuditCase, AuditFailure, answer_cases, audit, reference_cases
+from strop.verifiers.ledger import LedgerAnswer
 from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.named import VERIFIERS, load_verifier
 from strop.verifiers.numbers import NumberAnswer
@@ -30,6 +32,7 @@ __all__ = [
     "AuditFailure",
     "BoundaryAnswer",
     "ExactAnswer",
+    "LedgerAnswer",
     "MathAnswer",
     "NumberAnswer",
     "RewritingProof",
