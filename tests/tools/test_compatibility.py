@@ -98,6 +98,9 @@ def test_who_accepts_compatible_changes_is_still_told_of_breaking_ones(
             check_tools(announced, path, accept="compatible")
     else:
         assert len(check_tools(announced, path, accept="compatible")) == 1
+        silent = ToolRegistry([replace(changed, version=VERSIONS[kind][1])])
+        with pytest.raises(MismatchError, match="needs a higher"):
+            check_tools(silent, path, accept="compatible")
 
 
 def test_unchanged_contracts_pass_in_any_order(tmp_path: Path) -> None:
@@ -118,6 +121,41 @@ def test_a_lock_that_is_torn_is_named(tmp_path: Path) -> None:
     path.write_text('{"contracts": [')
     with pytest.raises(MismatchError, match="cannot be read"):
         check_tools(ToolRegistry([PAY]), path)
+
+
+NUMBER = {"type": "number"}
+WIDER = [
+    ({"items": {"type": "integer"}}, {"items": NUMBER}),
+    ({"additionalProperties": False}, {"additionalProperties": NUMBER}),
+    ({"properties": {"a": {"type": "integer"}}, "additionalProperties": False}, {"additionalProperties": NUMBER}),
+    ({"properties": {"a": False}}, {"properties": {"a": {"type": "string"}}}),
+    ({"minimum": 2}, {"exclusiveMinimum": 1}),
+    ({"exclusiveMaximum": 2}, {"maximum": 2}),
+    ({"exclusiveMinimum": 2}, {"exclusiveMinimum": 2, "title": "t"}),
+    ({"minLength": 2, "maxLength": 3}, {"minLength": 1, "maxLength": 4}),
+    ({"const": "a"}, {"enum": ["a", "b"]}),
+    ({"enum": [1, 2]}, {"type": "integer"}),
+    ({"type": ["integer", "null"]}, {"type": ["number", "null", "string"]}),
+]
+NOT_WIDER = [
+    ({"minimum": 1}, {"exclusiveMinimum": 1}),
+    ({"maximum": 1}, {"exclusiveMaximum": 1}),
+    ({"properties": {"a": {"type": "string"}}}, {"additionalProperties": NUMBER}),
+    ({"properties": {"b": {}}}, {"properties": {"a": {"type": "string"}}}),
+    ({"type": "string"}, {"type": "string", "pattern": "a"}),
+    ({"enum": [1]}, {"enum": [True]}),
+    ({"anyOf": [NUMBER]}, {"anyOf": [{"type": "string"}]}),
+    ({}, False),
+]
+
+
+@pytest.mark.capability("TU-21")
+def test_pairs_of_schemas_worked_by_hand() -> None:
+    for narrow, wide in WIDER:
+        assert narrower(narrow, wide) == [], (narrow, wide)
+        assert narrower(wide, narrow) or wide.keys() - narrow.keys() == {"title"}, (wide, narrow)
+    for old, new in NOT_WIDER:
+        assert narrower(old, new), (old, new)
 
 
 SCALARS = st.one_of(st.integers(-3, 3), st.sampled_from([0.5, 1.5, True, False, None, "", "a", "bb"]))

@@ -41,6 +41,7 @@ def test_evidence_is_every_object_with_a_source_and_each_whole_result() -> None:
         ("Sales spent 1,200 [erp/sales-2025-Q4].", 0.0, 0.0, 0.0),
         ("Sales spent 1,200 [policy/meals].", 0.0, 1.0, 0.0),
         ("Sales spent 1,200 [erp/sales-2025-Q3] [policy/meals].", 1.0, 1.0, 0.5),
+        ("Sales spent 1,200 [erp/sales-2025-Q3] [made-up].", 0.0, 1.0, 0.5),
         ("Sales spent 1,200 [erp/sales-2025-Q3]. Meals are 50.", 0.5, 0.5, 1.0),
         ("In 2025-Q3 it was 1,200 [erp/sales/2025-Q3].", 0.0, 0.0, 0.0),
         ("Hello, how can I help?", None, None, None),

@@ -143,9 +143,11 @@ def test_a_higher_rate_breaks_what_a_lower_one_broke(seed: int, one: float, othe
         assert kind is None or Faults(rate=high, seed=seed).at(number, "add") == kind
 
 
-def test_the_share_of_broken_tries_is_the_rate() -> None:
+def test_the_share_of_broken_tries_is_the_rate_and_the_seed_chooses_them() -> None:
     broken = sum(Faults(rate=0.3, seed=7).at(number, "add") is not None for number in range(4000))
     assert abs(broken / 4000 - 0.3) < 0.03  # four standard deviations
+    other = [Faults(rate=0.3, seed=8).at(number, "add") for number in range(100)]
+    assert other != [Faults(rate=0.3, seed=7).at(number, "add") for number in range(100)]
     assert all(Faults(rate=1.0, tools=("add",)).at(number, "look") is None for number in range(10))
 
 

@@ -184,6 +184,16 @@ def test_a_service_that_raises_has_failed_and_its_words_stay_inside() -> None:
     assert (result.state, result.reason) == ("failed", "the service broke: RuntimeError")
 
 
+def test_what_a_service_does_to_its_arguments_stays_with_it() -> None:
+    def greedy(contract: ToolContract, arguments: Any, caller: Caller, state: StateView) -> Any:
+        arguments["account"] = "changed"
+        return {"balance": 1}
+
+    session = ToolSession(ToolRegistry([READ]), {"balance": greedy}, state=world(), caller=CLERK)
+    session.call(call("balance", account="a1"))
+    assert session.records[0].call.arguments == {"account": "a1"}
+
+
 @pytest.mark.capability("TU-19")
 def test_the_call_after_the_last_one_is_answered_with_the_order_to_answer() -> None:
     bank = Bank()
