@@ -141,6 +141,15 @@ def test_what_is_too_large_is_given_up_at_once(text: str) -> None:
     assert time.process_time() - start < 5, "a bound on the work, not a measurement"
 
 
+@pytest.mark.parametrize("piece", ["1", "1/", "9^", "or ", "a b ", "(", "\\{", "\\frac", "1,", "$", "‹"])
+def test_a_text_without_end_is_unparsable_at_once(piece: str) -> None:
+    start = time.process_time()
+    for text in (piece * 50_000, f"\\boxed{{{piece * 50_000}", f"Answer: {piece * 50_000}"):
+        verdict = MathAnswer(engine="light")(task("7919"), said(text))
+        assert (verdict.passed, verdict.score) == (False, 0.0)
+    assert time.process_time() - start < 10, "a bound on the work, not a measurement"
+
+
 @pytest.mark.parametrize(
     ("text", "answer"),
     [

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from strop.verifiers.math_algebra import UndecidedError, number, same
+from strop.verifiers.math_algebra import MalformedError, UndecidedError, number, same
 from strop.verifiers.math_clean import CLOSE, OPEN, clean
 from strop.verifiers.math_objects import (
     BASE,
@@ -27,6 +27,7 @@ from strop.verifiers.math_objects import (
 from strop.verifiers.math_units import read_unit
 
 _T = TypeVar("_T")
+_MAX_LENGTH = 2000
 _CHOICE = re.compile(r"\(?([A-J])\)?")
 _CHOSEN = re.compile(
     r"(?:option|choice)?\s*(?:([A-Ja-j])|\(([A-Ja-j])\)|\[([A-Ja-j])\]|([A-J])\s*[.):].*|\(([A-J])\).*)", re.I
@@ -35,6 +36,8 @@ _CHOSEN = re.compile(
 
 def equivalent(reference: str, answer: str) -> bool:
     """Whether the answer is the reference, decided exactly. Raises: UndecidedError if it cannot be."""
+    if max(len(reference), len(answer)) > _MAX_LENGTH:
+        raise MalformedError("it is too long for an answer")
     expected, said = clean(reference), clean(answer)
     bare = expected.replace(OPEN, "").replace(CLOSE, "").strip()
     if _CHOICE.fullmatch(bare):
