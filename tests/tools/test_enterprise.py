@@ -120,12 +120,14 @@ def test_closed_blocked_and_foreign_are_refused() -> None:
 def test_what_has_not_happened_yet_is_not_told() -> None:
     session = opened(caller("analyst"))
     tomorrow = (TODAY + timedelta(days=1)).isoformat()
-    for name, arguments in (
-        ("get_rate", {"base": "EUR", "quote": "USD", "date": tomorrow}),
-        ("query_erp", {"department": "sales", "quarter": "2025-Q4"}),
-        ("forecast_cash", {"account": account_of(open_books()), "until": "2025-09-29"}),
+    for name, arguments, reason in (
+        ("get_rate", {"base": "EUR", "quote": "USD", "date": tomorrow}, "lies in the future"),
+        ("query_erp", {"department": "sales", "quarter": "2025-Q4"}, "lies in the future"),
+        ("forecast_cash", {"account": account_of(open_books()), "until": "2025-09-29"}, "lies in the past"),
     ):
-        assert call(session, name, **arguments).state == "inconsistent"
+        result = call(session, name, **arguments)
+        assert result.state == "inconsistent"
+        assert reason in result.reason
     assert call(session, "get_budget", department="sales", quarter="2025-Q4").is_ok
     assert call(session, "get_rate", base="EUR", quote="USD", date="2025-02-30").state == "invalid_arguments"
 
@@ -151,6 +153,17 @@ def test_a_transfer_above_the_limit_waits_for_a_second_person() -> None:
     assert call(other, "approve_transfer", transfer=waiting["transfer"]).value["status"] == "approved"
     assert balance() == 50_000 - 2 * limit["amount"] - 1
     assert call(other, "approve_transfer", transfer=waiting["transfer"]).state == "inconsistent"
+
+
+def test_a_transfer_that_is_no_longer_covered_is_not_approved() -> None:
+    state = open_books()
+    name = account_of(state, currency="EUR", is_open=True)
+    state.put("bank_A", "accounts", name, {**(state.get("bank_A", "accounts", name) or {}), "balance": 15_000})
+    clerk, other = opened(caller("treasurer"), state), opened(caller("approver"), state)
+    waiting = [call(clerk, "create_transfer", **good_transfer(state, 9000)).value["transfer"] for _ in range(2)]
+    results = [call(other, "approve_transfer", transfer=transfer) for transfer in waiting]
+    assert [result.state for result in results] == ["ok", "inconsistent"]
+    assert (state.get("bank_A", "accounts", name) or {})["balance"] == 6000
 
 
 @settings(max_examples=25, deadline=None)

@@ -186,12 +186,13 @@ def test_a_service_that_raises_has_failed_and_its_words_stay_inside() -> None:
 
 def test_what_a_service_does_to_its_arguments_stays_with_it() -> None:
     def greedy(contract: ToolContract, arguments: Any, caller: Caller, state: StateView) -> Any:
-        arguments["account"] = "changed"
-        return {"balance": 1}
+        arguments["names"].append("b")
+        return {}
 
-    session = ToolSession(ToolRegistry([READ]), {"balance": greedy}, state=world(), caller=CLERK)
-    session.call(call("balance", account="a1"))
-    assert session.records[0].call.arguments == {"account": "a1"}
+    tool = ToolContract(name="list", description="", parameters={"type": "object"})
+    session = ToolSession(ToolRegistry([tool]), {"list": greedy}, state=world(), caller=CLERK)
+    session.call(call("list", names=["a"]))
+    assert session.records[0].call.arguments == {"names": ["a"]}
 
 
 @pytest.mark.capability("TU-19")

@@ -51,7 +51,7 @@ def converse(
         if session is not None and guard is not None:
             answer = _guarded(answer, session, guard, kind, messages)
         new.append(answer)
-        if is_last or not answer.tool_calls:
+        if not answer.tool_calls:
             break
         new.extend(Message(role="tool", name=call.name, content=_executed(execute, call)) for call in answer.tool_calls)
     return new
