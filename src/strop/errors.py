@@ -99,6 +99,10 @@ class ToolRefusal(StropError):
         super().__init__(f"{state}: {reason}")
 
 
+class SandboxError(UserError):
+    """Untrusted code cannot be run here: no sound isolation, or a sandbox that cannot be started or is closed."""
+
+
 class OutputError(UserError):
     """A result that could not be written: full disk, no permission, or a folder in the way."""
 

@@ -1,0 +1,3 @@
+from strop.sandbox.sandbox import Limits, Outcome, Sandbox, Session, SessionEnded, Tier
+
+__all__ = ["Limits", "Outcome", "Sandbox", "Session", "SessionEnded", "Tier"]

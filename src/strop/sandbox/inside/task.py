@@ -1,0 +1,119 @@
+"""The last steps of a task's process before the untrusted program: fds, limits, confinement, files."""
+
+from __future__ import annotations
+
+import builtins
+import fcntl
+import json
+import os
+import resource
+import signal
+import site
+import sys
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+REQUESTS, ANSWERS = 3, 4
+_NUM_FILES = 64
+_FREE_FDS = 64  # above those that a task is given
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class Ends(NamedTuple):
+    """The fds of a task: what it reads and writes, its sealed content, and the pipe that says it is confined."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    requests: int
+    answers: int
+    content: int
+    ready: int
+
+
+def become(
+    ends: Ends, limits: Mapping[str, Any], scratch: str, num_processes: int, confine: Callable[[], None]
+) -> tuple[types.CodeType, dict[str, Any]]:
+    """Turn this process into the task; the program's code and its namespace, or a foreign program replaces it.
+
+    A failure before the program's first step is written into ``ends.ready``: it is the sandbox's own.
+    """
+    ready = ends.ready
+    try:
+        os.setsid()
+        content, ready = _take(ends)
+        os.chdir(scratch)
+        _limit(limits, num_processes)
+        header, program = _unpack(content)
+        confine()
+        os.write(ready, b"1")
+        environment = {"PATH": _PATH, "HOME": scratch, "TMPDIR": scratch, "LANG": "C.UTF-8"}
+        for number in (signal.SIGCHLD, signal.SIGPIPE if header["argv"] else signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        if header["argv"]:
+            os.close(REQUESTS)
+            os.close(ANSWERS)
+            os.execvpe(header["argv"][0], header["argv"], environment)
+        os.close(ready)
+    except BaseException as error:
+        os.write(ready, f"{type(error).__name__}: {error}".encode())
+        os._exit(1)
+    os.environ.clear()
+    os.environ.update(environment, STROP_REQUESTS=str(REQUESTS), STROP_ANSWERS=str(ANSWERS))
+    return _fresh_interpreter(program)
+
+
+def _take(ends: Ends) -> tuple[int, int]:
+    """Put the fds in their places and close all others; where the content and the ready pipe are now."""
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, _FREE_FDS) for fd in ends]
+    for place, fd in enumerate(high[:5]):
+        os.dup2(fd, place)
+    content, ready = os.dup2(high[5], 5, inheritable=False), os.dup2(high[6], 6, inheritable=False)
+    os.closerange(7, 4096)
+    return content, ready
+
+
+def _limit(limits: Mapping[str, Any], num_processes: int) -> None:
+    cpu_s = max(1, -int(-limits["cpu_s"] // 1))
+    bounds = (
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_MEMLOCK, 0, 0),
+        (resource.RLIMIT_MSGQUEUE, 0, 0),
+        (resource.RLIMIT_NOFILE, _NUM_FILES, _NUM_FILES),
+        (resource.RLIMIT_FSIZE, limits["file_mb"] << 20, limits["file_mb"] << 20),
+        (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),
+        (resource.RLIMIT_NPROC, num_processes, num_processes),
+        (resource.RLIMIT_AS, limits["memory_mb"] << 20, limits["memory_mb"] << 20),
+    )
+    for kind, soft, hard in bounds:
+        resource.setrlimit(kind, (soft, hard))
+
+
+def _unpack(content: int) -> tuple[dict[str, Any], bytes]:
+    """The header and the program of the content; its files are written into the working directory."""
+    with os.fdopen(content, "rb") as file:
+        header: dict[str, Any] = json.loads(file.readline())
+        program = file.read(header["program"])
+        for name, size in header["files"].items():
+            if os.path.dirname(name):
+                os.makedirs(os.path.dirname(name), exist_ok=True)
+            with open(name, "wb") as target:
+                target.write(file.read(size))
+    return header, program
+
+
+def _fresh_interpreter(program: bytes) -> tuple[types.CodeType, dict[str, Any]]:
+    """What a program finds when it is started by itself: its own ``__main__``, streams and names."""
+    for name in [name for name in sys.modules if name == "strop" or name.startswith("strop.")]:
+        del sys.modules[name]
+    main = types.ModuleType("__main__")
+    main.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = main
+    sys.argv = ["program.py"]
+    site.setquit()
+    streams = [open(fd, mode, encoding="utf-8", closefd=False) for fd, mode in enumerate("rww")]
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc,assignment]
+    sys.stderr.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return compile(program, "<program>", "exec", dont_inherit=True), main.__dict__

@@ -1,0 +1,64 @@
+"""A warm interpreter that forks for every task and does nothing else.
+
+It never reads what a task holds: the content comes as a sealed file whose fd it hands on. So nothing of one task is in
+the memory from which the next is forked.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import types
+from collections.abc import Mapping
+from typing import Any
+
+from strop.sandbox.inside import kernel
+from strop.sandbox.inside.supervisor import NAMESPACES, Supervisor
+
+_PRELOADED = (
+    "bisect cmath collections copy dataclasses datetime decimal fractions functools hashlib heapq itertools json math "
+    "operator random re statistics string traceback typing"
+)
+
+
+def serve(confinement: Mapping[str, Any], control: int, owner: int) -> tuple[types.CodeType, dict[str, Any]]:
+    """Fork a task for every order on the control socket; returns in a task only, with what it is to execute.
+
+    Ends when the caller closes the socket or dies.
+    """
+    for name in _PRELOADED.split():
+        importlib.import_module(name)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the first process of a namespace it then cannot be interrupted
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    orders = socket.socket(fileno=control)
+    poller = select.poll()
+    poller.register(orders, select.POLLIN)
+    poller.register(owner, select.POLLIN)
+    orders.send(b"ready")
+    while True:
+        if any(fd == owner for fd, _ in poller.poll()):
+            os._exit(0)
+        message, fds, _, _ = socket.recv_fds(orders, 65536, 5)
+        if not message:
+            os._exit(0)
+        channel = socket.socket(fileno=fds[0])
+        if _fork(channel, is_isolated=confinement["namespaces"]) == 0:
+            orders.close()
+            return Supervisor(json.loads(message), confinement, channel, owner).start(*fds[1:])
+        channel.close()
+        for fd in fds[1:]:
+            os.close(fd)
+
+
+def _fork(channel: socket.socket, *, is_isolated: bool) -> int:
+    try:
+        return kernel.clone(NAMESPACES) if is_isolated else os.fork()
+    except OSError as error:
+        report = {"state": "infrastructure", "reason": str(error), "parts": []}
+        channel.sendall(json.dumps(report).encode() + b"\n")
+        return -1
