@@ -178,6 +178,26 @@ def test_one_of_several_references_is_enough() -> None:
     assert not judged(["1/3", "0.33"], "0.34").passed
 
 
+@pytest.mark.parametrize(
+    ("reference", "text", "passed"),
+    [
+        ("-18", "The answer is minus 18.", True),
+        ("18", "The answer is minus 18.", False),
+        ("18", "Answer: not 18", False),
+        ("18", "Answer: 18 or more", False),
+        ("18", "Answer: 18 million", False),
+        ("18000000", "Answer: $18 million", True),
+        ("18", "Answer: 18 dollars per day", True),
+        ("18", "Final Answer: The final answer is $\\boxed{18}$. I hope it is correct.", True),
+        ("120", "Answer: 5!", True),
+        ("2/3", "Therefore, the probability is $\\frac{2}{3}$.", True),
+        ("3", "Therefore $x^2+3$", False),
+    ],
+)
+def test_answers_in_sentences(reference: str, text: str, passed: bool) -> None:
+    assert MathAnswer(engine="light")(task(reference), said(text)).passed == passed
+
+
 def test_a_truncated_answer_fails_and_an_empty_one_is_unparsable() -> None:
     verify = MathAnswer(engine="light")
     cut = verify(task("4"), said("\\boxed{4}", "length"))

@@ -52,6 +52,43 @@ def test_the_final_number_of_a_text(text: str, number: Fraction | int | None) ->
     assert final_number(text) == number
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("#### 12 or 13", None),
+        ("The answer is 12 dollars or 13 dollars.", None),
+        ("\\boxed{12} or $\\boxed{13}$", None),
+        ("First \\boxed{12}. Later \\boxed{13}", 13),
+        ("It is 12 or 13", None),
+        ("Answer: x = 3 or x = 5", None),
+        ("Answer: 12, 13", None),
+        ("Answer: 3,5", None),
+        ("Answer: 10 to 12", None),
+        ("Answer: 12 and 12", 12),
+        ("Answer: 30:30", None),
+        ("Answer: 18 * 2", None),
+        ("Answer: 18 - 2", None),
+        ("Answer: 12.5.3", None),
+        ("Answer: 5 feet 6 inches", None),
+        ("Answer: more than 18", None),
+        ("Answer: not 18", None),
+        ("Answer: x != 5", None),
+        ("Answer: sqrt(18)", None),
+        ("Answer: 18\\pi", None),
+        ("Answer: minus 18", -18),
+        ("Answer: - 18", -18),
+        ("Answer: 18 million", 18_000_000),
+        ("Answer: $2.5k", 2500),
+        ("Answer: 18 kg", 18),
+        ("Answer: 18 (or 1.5 dozen)", 18),
+        ("The answer is 18 because 20 - 2 is 18", 18),
+        ("Answer: 18/20 points", Fraction(9, 10)),
+    ],
+)
+def test_a_number_that_is_only_part_of_what_is_said_is_no_answer(text: str, number: Fraction | int | None) -> None:
+    assert final_number(text) == number
+
+
 def test_the_last_mark_decides_so_that_listing_candidates_does_not_help() -> None:
     assert final_number("Answer: 1\nAnswer: 2\n#### 3") == 3
     assert final_number("#### 3\nno, Answer: 4") == 4

@@ -46,6 +46,7 @@ def clean(text: str) -> str:
     plain = _TEXT.sub(_marked, plain)
     plain = re.sub(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree", f" {OPEN}degrees{CLOSE} ", plain)
     plain = re.sub(r"^\s*\\approx", "", plain)
+    plain = re.sub(r"^\s*(?:minus|negative)\s+(?=[\d\\(])", "-", plain, flags=re.IGNORECASE)
     plain = _FRACTION.sub(_braced, plain)
     plain = _MIXED.sub(_summed, plain)
     return re.sub(r"\s+", " ", _unwrapped(plain)).strip().rstrip(".,;").strip()
