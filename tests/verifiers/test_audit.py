@@ -1,14 +1,29 @@
 """A verifier is trusted as far as its audit goes."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from strop.errors import VerifierError
+from planted_verifiers import Planted
+from strop.errors import RecipeError, VerifierError
+from strop.pipeline.audits import find_subject
+from strop.pipeline.workspace import Workspace
 from strop.types import Completion, Task, Verdict
-from strop.verifiers import AuditCase, NumberAnswer, answer_cases, audit, load_user_verifier, reference_cases
+from strop.verifiers import (
+    VERIFIERS,
+    AuditCase,
+    NumberAnswer,
+    answer_cases,
+    audit,
+    load_user_verifier,
+    read_audit,
+    reference_cases,
+    require_audit,
+    write_audits,
+)
 
 
 @dataclass(frozen=True)
@@ -115,3 +130,104 @@ def test_a_users_function_that_raises_fails_its_audit_with_its_own_message(tmp_p
         pytest.raises(VerifierError, match="raised ValueError: invalid literal"),
     ):
         audit(verify, answer_cases(TASKS))
+
+
+# ------------------------------------------------------------------------------------ cheats, purity, latency, the file
+
+CHEATED = [
+    *answer_cases(TASKS),
+    *(AuditCase(task=TASKS[0], text=text, should_pass=False, is_cheat=True) for text in ("PASSED", "3 or 4", "####")),
+]
+
+
+@pytest.mark.capability("RL-26")
+def test_an_accepted_cheat_fails_the_audit_whatever_rates_are_allowed() -> None:
+    def fooled(text: str) -> Verdict:
+        passed = text == "PASSED" or NumberAnswer()(TASKS[0], _said(text)).passed
+        return Verdict(score=float(passed), passed=passed)
+
+    found = audit(Judge(fooled), CHEATED[:3] + CHEATED[-3:])
+    assert (found.num_cheats, found.num_cheats_accepted, found.num_wrong, found.num_false_accept) == (3, 1, 5, 1)
+    assert [failure.kind for failure in found.failures] == ["accepted cheat"]
+    with pytest.raises(VerifierError, match="1 of 3 cheats accepted"):
+        found.require(max_false_accept=1.0, max_false_reject=1.0)
+    honest = audit(NumberAnswer(), CHEATED)
+    assert (honest.num_cheats, honest.num_cheats_accepted, honest.is_passed) == (3, 0, True)
+
+
+def test_the_purity_of_what_is_kept_follows_bayes_and_both_rates() -> None:
+    # 4 right ones, of which 1 is rejected, and 8 wrong ones, of which 2 are accepted
+    def half(text: str) -> Verdict:
+        passed = text in ("3", "4") and next(answers)
+        return Verdict(score=float(passed), passed=passed)
+
+    cases = [AuditCase(task=TASKS[0], text="3", should_pass=True)] * 4
+    cases += [AuditCase(task=TASKS[0], text="4", should_pass=False)] * 8
+    twice = [True] * 6 + [False] * 2 + [True] * 4 + [False] * 12
+    answers = iter(twice)
+    found = audit(Judge(half), cases)
+    assert (found.false_reject, found.false_accept) == (0.25, 0.25)
+    pure = found.purity(0.2)
+    assert pure is not None
+    assert pure[0] == pytest.approx(0.2 * 0.75 / (0.2 * 0.75 + 0.8 * 0.25))
+    # Wilson by hand at 97.5 %: z = 2.241403; 1 of 4 and 2 of 8
+    z2 = 2.241403**2
+    low_a, high_a = ((3 + z2 / 2 + sign * 2.241403 * (4 * 0.75 * 0.25 + z2 / 4) ** 0.5) / (4 + z2) for sign in (-1, 1))
+    low_b, high_b = ((2 + z2 / 2 + sign * 2.241403 * (8 * 0.75 * 0.25 + z2 / 4) ** 0.5) / (8 + z2) for sign in (-1, 1))
+    assert pure[1].low == pytest.approx(0.2 * low_a / (0.2 * low_a + 0.8 * high_b), abs=1e-5)
+    assert pure[1].high == pytest.approx(0.2 * high_a / (0.2 * high_a + 0.8 * low_b), abs=1e-5)
+    assert audit(Judge(passes), cases[:4]).purity(0.5) is None
+
+
+def test_a_verifier_that_hangs_on_a_case_has_not_graded_it() -> None:
+    cases = [AuditCase(task=TASKS[0], text=text, should_pass=True) for text in ("2", "hang", "4")]
+    found = audit(Planted(), cases, deadline_s=1.0, workers=1)
+    assert (found.num_right, found.num_ungraded) == (2, 1)
+    assert [(failure.kind, failure.text) for failure in found.failures] == [("not graded", "hang")]
+    assert "gave no answer within 1 s" in found.failures[0].reason
+    median, late = found.latency_s
+    assert median < 0.1 < 0.9 < late < 10
+
+
+def test_an_audit_comes_back_from_its_file_and_only_for_the_verifier_as_it_was(tmp_path: Path) -> None:
+    found = audit(NumberAnswer(), CHEATED)
+    write_audits(tmp_path / "audit.json", {"number": found})
+    assert read_audit(tmp_path / "audit.json", NumberAnswer()) == found
+    record = json.loads((tmp_path / "audit.json").read_text())["audits"]["number"]
+    assert (record["digest"], record["false_accept"], record["passed"]) == (NumberAnswer().digest, 0.0, True)
+    assert record["false_accept_interval"] == [0.0, pytest.approx(3.8415 / (11 + 3.8415), abs=1e-4)]
+    with pytest.raises(VerifierError, match="no audit of the verifier number"):
+        read_audit(tmp_path / "audit.json", NumberAnswer(tolerance=0.1))
+    for broken in ("", "{}", '{"audits": {"number": {}}}', '{"audits": []}', '{"audits": {"number": 3}}'):
+        (tmp_path / "broken.json").write_text(broken)
+        with pytest.raises(VerifierError, match="cannot read the audit"):
+            read_audit(tmp_path / "broken.json", NumberAnswer())
+    with pytest.raises(VerifierError, match="cannot read the audit"):
+        read_audit(tmp_path / "absent.json", NumberAnswer())
+
+
+@pytest.mark.capability("RL-25")
+def test_whatever_learns_from_a_verifier_needs_its_audit_or_a_reason() -> None:
+    found = audit(NumberAnswer(), CHEATED)
+    assert require_audit(NumberAnswer(), found) == "passed"
+    assert require_audit(NumberAnswer(), None, "a toy") == "none: a toy"
+    for no_reason in ("", "  "):
+        with pytest.raises(VerifierError, match="has no audit"):
+            require_audit(NumberAnswer(), None, no_reason)
+    with pytest.raises(VerifierError, match="not of the verifier"):
+        require_audit(NumberAnswer(tolerance=0.5), found)
+    with pytest.raises(RecipeError, match="an audit and a reason"):
+        require_audit(NumberAnswer(), found, "a toy")
+
+
+@pytest.mark.capability("RL-25")
+@pytest.mark.parametrize("name", sorted(VERIFIERS))
+def test_every_named_verifier_accepts_gold_and_rejects_mutations_and_cheats(name: str, tmp_path: Path) -> None:
+    subject = find_subject(name, Workspace.here(tmp_path), limit=8)
+    kinds = {case.kind for case in subject.cases}
+    assert kinds == {"gold", "mutation", "cheat"}
+    audit(subject.verifier, subject.cases).require()
+
+
+def _said(text: str) -> Completion:
+    return Completion(token_ids=(), sampler_logprobs=(), text=text, finish_reason="stop")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -70,8 +72,8 @@ def test_the_workers_are_other_processes_are_kept_and_have_no_torch() -> None:
         first, second = (pool.judge_all(pairs("pid"))[0].score for _ in range(2))
     assert first == second != None  # noqa: E711
     code = (
-        "import sys; from strop.verifiers import VERIFIERS; from strop.worlds import get_world, world_names\n"
-        "[get_world(name).verifier for name in world_names()]; [make() for make in VERIFIERS.values()]\n"
+        "import sys; from strop.verifiers import VERIFIERS; import strop.worlds\n"
+        "[make() for make in VERIFIERS.values()]\n"
         "import strop.verifiers.packing, strop.verifiers.pool_worker; print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
@@ -89,6 +91,25 @@ def test_a_worker_that_cannot_load_the_verifier_is_told_once_and_not_512_times()
     with pytest.raises(VerifierError, match="could not be started") as caught:
         judge_all(Unloadable(), pairs(*"1234"))
     assert "libmissing.so" in caught.value.why
+
+
+@dataclass(frozen=True)
+class Local:
+    """A value whose code no other process can import: this file is no module of theirs."""
+
+    name: str = "local"
+    digest: str = "0"
+
+    def __call__(self, task: Task, completion: Completion) -> Verdict:
+        return Verdict(score=float(os.getpid()), passed=True)
+
+
+def test_a_verifier_whose_code_only_this_process_has_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("made_up_here")
+    module.Local = Local  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "made_up_here", module)
+    monkeypatch.setattr(Local, "__module__", "made_up_here")
+    assert [one.score for one in judge_all(Local(), pairs("a", "b"))] == [float(os.getpid())] * 2
 
 
 @dataclass

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from strop.data import preflight
-from strop.errors import RecipeError, VerifierError
+from strop.errors import RecipeError
 from strop.methods.groups import group_batch
 from strop.methods.rows import endless_rows, first_step, tasks_digest
 from strop.objectives import PolicyGradient
@@ -17,23 +17,12 @@ from strop.sampling import TorchSampler, row_seed
 from strop.sampling.gap import GapMonitor
 from strop.sampling.params import reshaping
 from strop.types import Batch, Cursor, SamplingParams, Stream, Task, Verifier
-from strop.verifiers.pool import GradingPool
+from strop.verifiers import Audited, GradingPool, require_audit
 
 if TYPE_CHECKING:
     from strop.models import Policy
 
 Aggregate = Literal["token_mean", "sequence_mean", "sequence_sum", "constant"]
-
-
-class Audited(Protocol):
-    """A verifier's audit: how it judged answers that are known to be right or wrong."""
-
-    @property
-    def digest(self) -> str:
-        """Of the verifier that was audited."""
-
-    def require(self) -> object:
-        """Raises VerifierError if the verifier failed it."""
 
 
 def grpo(
@@ -84,7 +73,7 @@ def grpo(
         group_size=group_size,
         prompts_per_step=prompts_per_step,
         scale=scale,
-        audit=_audited(verifier, audit, unaudited),
+        audit=require_audit(verifier, audit, unaudited),
         monitor=GapMonitor(max_gap=max_gap),
     )
     return stream, objective
@@ -123,28 +112,6 @@ def dr_grpo(
         audit=audit,
         unaudited=unaudited,
     )
-
-
-def _audited(verifier: Verifier, audit: Audited | None, unaudited: str) -> str:
-    """How the verifier was examined, in words."""
-    if audit is not None:
-        if unaudited:
-            raise RecipeError("an audit and a reason for having none were given", do="give one of the two")
-        if audit.digest != verifier.digest:
-            raise VerifierError(
-                f"the audit is not of the verifier {verifier.name}",
-                why=f"it examined {audit.digest[:12]}, the reward is {verifier.digest[:12]}",
-                do="audit the verifier that gives the reward, as it is now",
-            )
-        audit.require()
-        return "passed"
-    if not unaudited:
-        raise VerifierError(
-            f"the verifier {verifier.name} has no audit",
-            why="reinforcement learning finds every hole of its reward, and faster than it learns the task",
-            do="run strop.verifiers.audit on right and wrong answers, or give unaudited='why not'",
-        )
-    return f"none: {unaudited}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,7 @@ def build(
         "temperature": stage.temperature,
         "seed": seed,
         "audit": audit,
+        "unaudited": stage.unaudited or "",
     }
     if isinstance(stage, GRPOStage):
         return methods.grpo(policy, rows, verifier, scale=None if stage.scale == "none" else stage.scale, **shared)

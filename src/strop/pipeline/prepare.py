@@ -76,9 +76,7 @@ def _job(recipe: Recipe, index: int, workspace: Workspace, limit: int | None) ->
     if isinstance(stage, OfflineTable) and stage.validation is not None:
         held_out = read_rows(stage.method, stage.validation, workspace, columns=stage.columns, split="dev", limit=limit)
     verifier = load_grader(stage.verifier, stage.tasks, workspace) if isinstance(stage, RolloutTable) else None
-    audit = None
-    if verifier is not None and isinstance(stage, RolloutTable):
-        audit = audit_verifier(stage.verifier, stage.tasks, verifier, rows)
+    audit = _audit(stage, verifier, rows, workspace) if isinstance(stage, RolloutTable) and verifier else None
     return StageJob(
         name=name,
         stage=stage,
@@ -110,13 +108,27 @@ def lowest(*limits: int | None) -> int | None:
     return min(given) if given else None
 
 
+def _audit(stage: RolloutTable, verifier: Verifier, rows: Sequence[Task], workspace: Workspace) -> Audit | None:
+    """The audit that the stage names, or a new one; None where it says why there is none. Raises: VerifierError."""
+    from strop.verifiers import read_audit, require_audit
+
+    audit = None
+    if stage.audit is not None:
+        audit = read_audit(workspace.path(stage.audit), verifier)
+    elif not stage.unaudited:
+        audit = audit_verifier(stage.verifier, stage.tasks, verifier, rows)
+    require_audit(verifier, audit, stage.unaudited or "")
+    return audit
+
+
 def audit_verifier(named: str | None, source: Source, verifier: Verifier, tasks: Sequence[Task]) -> Audit:
     """How the verifier judges known answers of the first tasks. Raises: VerifierError if it fails, or itself breaks.
 
-    A world brings right and wrong answers, a built-in verifier is tried on the ``answer`` column. What a user's own
-    function should say nobody else knows: it must only answer, and answer the same twice.
+    A world brings right answers, wrong ones and cheats, a built-in verifier is tried on the ``answer`` column. What a
+    user's own function should say nobody else knows: it must only answer, and answer the same twice.
     """
-    from strop.verifiers import answer_cases, audit, reference_cases
+    from strop.pipeline.audits import cases_of_world
+    from strop.verifiers import answer_cases, audit
 
     tasks = tasks[:_AUDITED_TASKS]
     benchmark = next((found for name in as_list(source) if (found := benchmark_of(name))), None)
@@ -124,7 +136,7 @@ def audit_verifier(named: str | None, source: Source, verifier: Verifier, tasks:
         cases = benchmark.cases(tasks)
     elif named is None:
         world = world_of(next(name for name in as_list(source) if name.startswith("world:")))
-        cases = reference_cases(tasks, world.reference_text, world.mutations)
+        cases = cases_of_world(world, tasks)
     elif ":" in named:
         cases = [replace(case, should_pass=None) for case in answer_cases(tasks[:_TRIED_TASKS])]
     else:

@@ -104,6 +104,10 @@ class RolloutTable(StageTable):
     columns: dict[str, str] | None = None
     verifier: str | None = None
     """``my_rewards.py:score``, ``number``, ``exact`` …; a world brings its own."""
+    audit: str | None = None
+    """A file of ``strop audit --output`` with the verifier's audit; absent: it is audited before the stage starts."""
+    unaudited: str | None = None
+    """Why there is no audit; the reason stays in the record and in every checkpoint."""
     world: dict[str, Any] | None = None
     """The world's difficulty dial, for example ``{num_steps = 3}``."""
     group_size: Annotated[int, Field(ge=2)] = 8

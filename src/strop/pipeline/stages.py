@@ -241,7 +241,7 @@ def _record(job: StageJob, parent: ModelRef, policy: Policy, best_step: int, sec
         "input": {"name": parent.name, "model_digest": parent.digest, "template_digest": parent.template_digest},
         "data": {"digest": job.data_digest, "num_rows": len(job.rows), "validation_digest": job.validation_digest},
         "verifier": {"name": job.verifier.name, "digest": job.verifier.digest} if job.verifier else None,
-        "audit": told_audit(job.audit) if job.audit else None,
+        "audit": told_audit(job),
         "output": {"model_digest": policy.digest(), "step": best_step},
         "lineage": {
             "recipe_digest": job.recipe_digest,
@@ -255,8 +255,13 @@ def _record(job: StageJob, parent: ModelRef, policy: Policy, best_step: int, sec
     }
 
 
-def told_audit(audit: Audit) -> str:
-    """What the audit of a verifier showed, in one line."""
+def told_audit(job: StageJob) -> str | None:
+    """What the audit of the stage's verifier showed, or why there is none, in one line; None without a verifier."""
+    audit = job.audit
+    if job.verifier is None:
+        return None
+    if audit is None:
+        return f"{job.verifier.name}: not audited: {getattr(job.stage, 'unaudited', None)}"
     if audit.num_right + audit.num_wrong == 0:
         return f"{audit.verifier}: {audit.num_unknown} trial answers graded, each the same twice"
     return audit.summary()

@@ -13,11 +13,23 @@
 | ``my_rewards.py:score`` | whatever columns the function asks for |
 """
 
-from strop.verifiers.audit import Audit, AuditCase, AuditFailure, answer_cases, audit, reference_cases
+from strop.verifiers.audit import (
+    Audit,
+    AuditCase,
+    Audited,
+    AuditFailure,
+    answer_cases,
+    audit,
+    read_audit,
+    reference_cases,
+    require_audit,
+    write_audits,
+)
 from strop.verifiers.ledger import LedgerAnswer
 from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.named import VERIFIERS, load_verifier
 from strop.verifiers.numbers import NumberAnswer
+from strop.verifiers.pool import GradingPool, judge_all
 from strop.verifiers.refusal import BoundaryAnswer, detect_boundary, measure_boundary
 from strop.verifiers.rewriting import RewritingProof
 from strop.verifiers.stack import StackProgram
@@ -30,8 +42,10 @@ __all__ = [
     "Audit",
     "AuditCase",
     "AuditFailure",
+    "Audited",
     "BoundaryAnswer",
     "ExactAnswer",
+    "GradingPool",
     "LedgerAnswer",
     "MathAnswer",
     "NumberAnswer",
@@ -43,12 +57,16 @@ __all__ = [
     "audit",
     "detect_boundary",
     "find_calls",
+    "judge_all",
     "load_user_verifier",
     "load_verifier",
     "match_call",
     "measure_boundary",
     "measure_calls",
     "parse_calls",
+    "read_audit",
     "reference_cases",
+    "require_audit",
     "schema_problems",
+    "write_audits",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import pickle
-from dataclasses import is_dataclass
 from typing import Any
 
 
@@ -24,8 +23,8 @@ def portable(verifier: Any) -> str | None:
     Only a frozen dataclass is a value whatever it is asked. What is defined in ``__main__`` or inside a function does
     not exist elsewhere.
     """
-    is_frozen = is_dataclass(verifier) and type(verifier).__dataclass_params__.frozen
-    if not is_frozen:
+    settings = getattr(type(verifier), "__dataclass_params__", None)
+    if settings is None or not settings.frozen:
         return None
     try:
         content = pickle.dumps(verifier)

@@ -69,8 +69,9 @@ class GradingPool:
     - one that says ``is_isolated = True`` ends in time by itself whatever hangs (a user's own function, code, judges
       behind a server): called in threads, with its own deadlines;
     - one with ``judge_many`` is asked once for all; one with ``members`` and ``combine`` is judged member by member;
-    - anything else, an object with a state or from ``__main__``, stays here and is called in one thread at a time.
-      What hangs there is left behind: it delays nobody, but cannot be killed, and a crash takes this process with it.
+    - anything else, an object with a state, or one whose code another process cannot import (from ``__main__``, a
+      notebook), stays here and is called in one thread at a time. What hangs there is left behind: it delays nobody,
+      but cannot be killed, and a crash takes this process with it.
 
     An answer that was not judged has no score: state ``timeout``, or ``error`` for an exception or a process that
     ended, with verifier, task and cause in ``reasons``.
@@ -140,22 +141,37 @@ def _run_of(verifier: Verifier, deadline_s: float, workers: int, memory_mb: int 
     content = portable(verifier)
     if content is None:
         return _Watched(verifier, deadline_s)
-    return _InProcesses(verifier.name, content, deadline_s, workers, memory_mb)
+    return _InProcesses(verifier, content, deadline_s, workers, memory_mb)
+
+
+class _AbsentError(Exception):
+    """A worker cannot import the verifier's code."""
 
 
 class _InProcesses:
-    def __init__(self, name: str, content: str, deadline_s: float, workers: int, memory_mb: int | None) -> None:
-        self._name, self._deadline_s, self._workers = name, deadline_s, workers
+    def __init__(
+        self, verifier: Verifier, content: str, deadline_s: float, workers: int, memory_mb: int | None
+    ) -> None:
+        self._verifier, self._name, self._deadline_s, self._workers = verifier, verifier.name, deadline_s, workers
         self._pool = WorkerPool(_SCRIPT, first={"verifier": content, "path": sys.path}, memory_mb=memory_mb)
+        self._here: _Watched | None = None
 
     def judge(self, pairs: Sequence[Pair]) -> list[Judged]:
-        return _each(self._judge, pairs, min(self._workers, 1 + len(pairs) // _PAIRS_A_WORKER))
+        if self._here is None:
+            try:
+                return _each(self._judge, pairs, min(self._workers, 1 + len(pairs) // _PAIRS_A_WORKER))
+            except _AbsentError:
+                self._pool.close()
+                self._here = _Watched(self._verifier, self._deadline_s)
+        return self._here.judge(pairs)
 
     def _judge(self, pair: Pair) -> Judged:
         start = time.perf_counter()
         answer = self._pool.ask({"pair": packed(pair)}, self._deadline_s)
         if "verdict" in answer.value:
             return _checked(unpacked(answer.value["verdict"]), self._name, pair[0], answer.value["seconds"])
+        if "absent" in answer.value:
+            raise _AbsentError(answer.value["absent"])
         if "refused" in answer.value:
             raise _refusal(*unpacked(answer.value["refused"]))
         state, why = self._told(answer)
@@ -170,6 +186,8 @@ class _InProcesses:
 
     def close(self) -> None:
         self._pool.close()
+        if self._here is not None:
+            self._here.close()
 
 
 class _InThreads:

@@ -13,7 +13,8 @@ _held: dict[str, Any] = {}
 def answer(request: Mapping[str, Any], call: object) -> dict[str, Any]:
     """``{"verdict", "seconds"}``, ``{"refused"}`` for an error the user can mend, or ``{"raised"}`` for any other.
 
-    The first request brings the verifier and where its code is found.
+    The first request brings the verifier and where its code is found; where this process cannot find it all the same,
+    every answer is ``{"absent"}``.
     """
     if "verifier" in request:
         sys.path[:] = request["path"]
@@ -21,8 +22,13 @@ def answer(request: Mapping[str, Any], call: object) -> dict[str, Any]:
     from strop.verifiers.packing import packed, unpacked
 
     if "verifier" in request:
-        _held["verifier"] = unpacked(request["verifier"])
+        try:
+            _held["verifier"] = unpacked(request["verifier"])
+        except (ModuleNotFoundError, AttributeError) as error:
+            _held["absent"] = str(error)
         return {}
+    if "absent" in _held:
+        return {"absent": _held["absent"]}
     task, completion = unpacked(request["pair"])
     start = time.perf_counter()
     try:

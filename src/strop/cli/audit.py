@@ -1,0 +1,81 @@
+"""``strop audit``: how far a verifier can be trusted, on answers that are known to be right, wrong or a cheat."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from strop.cli import console
+from strop.errors import RecipeError, VerifierError
+from strop.pipeline.workspace import Workspace, require_writable
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("audit", help="Examine verifiers on known answers: exit 0 all passed, 1 one failed.")(audit)
+
+
+def audit(
+    verifiers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="VERIFIER...", help="number, world:NAME, gsm8k:PATH, my_rewards.py:score …"),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every registered verifier and world.")] = False,
+    tasks: Annotated[str | None, typer.Option(help="A file whose `answer` column gives right and wrong ones.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, repeatable, for that file.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Tasks of a world, over all its levels, or of a file.")] = 40,
+    seed: Annotated[int, typer.Option(help="Of a world's tasks.")] = 0,
+    accuracy: Annotated[float, typer.Option(min=0, max=1, help="The policy's, for the purity of what is kept.")] = 0.5,
+    max_false_accept: Annotated[float, typer.Option(min=0, max=1, help="Of wrong answers; cheats never.")] = 0.0,
+    max_false_reject: Annotated[float, typer.Option(min=0, max=1, help="Of right answers.")] = 0.0,
+    output: Annotated[
+        Path | None, typer.Option(help="A JSON file, to be named as `audit` of a recipe's stage.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON.")] = False,
+) -> None:
+    """Print a row a verifier and what failed; write everything with --output."""
+    from strop.pipeline.audits import audit_subjects, audit_table, every_subject, find_subject
+    from strop.pipeline.sources import parse_columns
+
+    names = [*(verifiers or ()), *(every_subject() if all_ else ())]
+    if not names:
+        raise RecipeError("no verifier was named", do="name one, or give --all")
+    if output is not None:
+        require_writable(output.parent)
+    workspace, mapping = Workspace.here(), parse_columns(columns or [])
+    subjects = [
+        find_subject(name, workspace, tasks=tasks, columns=mapping, limit=limit, seed=seed)
+        for name in dict.fromkeys(names)
+    ]
+    with console.Bars() as bars:
+        audits = audit_subjects(subjects, bars)
+    failed = []
+    for name, found in audits.items():
+        try:
+            found.require(max_false_accept=max_false_accept, max_false_reject=max_false_reject)
+        except VerifierError as error:
+            failed.append((name, error))
+    if output is not None:
+        from strop.verifiers import write_audits
+
+        write_audits(output, audits)
+    if as_json:
+        print(json.dumps({"audits": {name: found.to_json() for name, found in audits.items()}}, indent=2))
+    else:
+        _print(audit_table(audits, policy_accuracy=accuracy, failed=[name for name, _ in failed]), failed)
+        if output is not None:
+            console.say(f"wrote {output}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _print(table: object, failed: list[tuple[str, VerifierError]]) -> None:
+    screen = console.make_console()
+    screen.print(table)
+    for name, error in failed:
+        screen.print(Text(f"{name}: {error.what}", style="red"), soft_wrap=True)
+        for case in error.where.split("; "):
+            screen.print(Text(f"  {case}"), soft_wrap=True)

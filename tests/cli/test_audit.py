@@ -1,0 +1,122 @@
+"""``strop audit``: a table, a file, and an exit code that a script can act on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from strop.pipeline.audits import every_subject
+from strop.verifiers import VERIFIERS, NumberAnswer, read_audit
+from strop.worlds import world_names
+
+ROWS = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(6)]
+
+
+def write(folder: Path, name: str, content: str) -> str:
+    (folder / name).write_text(content)
+    return name
+
+
+def rows(folder: Path) -> str:
+    return write(folder, "tasks.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS))
+
+
+@pytest.mark.capability("RL-25")
+def test_a_sound_verifier_passes_and_its_file_says_so(strop, tmp_path: Path) -> None:
+    answer = strop("audit", "number", "world:stack", "--limit", 8, "--output", "out/audit.json", "--accuracy", 0.2)
+    assert answer.code == 0, answer.err
+    assert "right 20%" in answer.out
+    assert answer.out.count("passed") == 2
+    assert "wrote out/audit.json" in answer.out
+    assert read_audit(tmp_path / "out" / "audit.json", NumberAnswer()).num_cheats > 10
+
+
+@pytest.mark.capability("RL-25", "RL-26")
+def test_a_verifier_with_a_hole_fails_with_the_answers_that_went_through(strop, tmp_path: Path) -> None:
+    write(tmp_path, "mine.py", "def score(completion, answer):\n    return answer in completion or not completion\n")
+    answer = strop("audit", "mine.py:score", "--tasks", rows(tmp_path), "--columns", "prompt=question", "--json")
+    assert answer.code == 1
+    found = json.loads(answer.out)["audits"]["mine.py:score"]
+    # of every task: the empty text, which the hole lets through, and another task's answer
+    assert (found["num_right"], found["num_wrong"], found["num_false_accept"]) == (6, 12, 6)
+    assert found["passed"] is False
+    told = strop("audit", "mine.py:score", "--tasks", "tasks.jsonl", "--columns", "prompt=question")
+    assert told.code == 1
+    assert "FAILED" in told.out
+    assert "false accept of '' for task" in told.out
+    allowed = ("--max-false-accept", 0.5)
+    assert strop("audit", "mine.py:score", "--tasks", "tasks.jsonl", "--columns", "prompt=question", *allowed).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "no verifier was named"),
+        (("numbre",), "did you mean `number`"),
+        (("world:nowhere",), "there is no world"),
+        (("mine.py:score",), "mine.py"),
+        (("gsm8k:absent.jsonl",), "absent.jsonl"),
+        (("world:stack", "--tasks", "tasks.jsonl"), "brings its own tasks"),
+        (("number", "--tasks", "absent.jsonl"), "absent.jsonl"),
+    ],
+)
+def test_bad_input_is_told_and_exits_with_2(strop, arguments: tuple[str, ...], said: str) -> None:
+    answer = strop("audit", *arguments)
+    assert answer.code == 2
+    assert said in answer.err
+
+
+def test_a_users_function_without_known_answers_cannot_be_audited(strop, tmp_path: Path) -> None:
+    write(tmp_path, "mine.py", "def score(completion):\n    return 1.0\n")
+    answer = strop("audit", "mine.py:score")
+    assert answer.code == 2
+    assert "nobody knows right and wrong answers" in answer.err
+
+
+def test_all_means_every_named_verifier_and_every_world() -> None:
+    assert set(every_subject()) == {*VERIFIERS, *(f"world:{name}" for name in world_names())}
+
+
+RECIPE = """
+name = "small"
+base = "strop:tiny"
+[[stage]]
+method = "grpo"
+tasks = "tasks.jsonl"
+columns = {{ prompt = "question" }}
+verifier = "{verifier}"
+steps = 1
+{extra}
+"""
+
+
+@pytest.mark.capability("RL-25")
+@pytest.mark.parametrize(
+    ("verifier", "extra", "code", "said"),
+    [
+        ("number", 'audit = "audit.json"', 0, "right answers rejected 0 of"),
+        ("exact", 'audit = "audit.json"', 2, "no audit of the verifier exact"),
+        ("holed.py:score", 'unaudited = "a toy"', 0, "holed.py:score: not audited: a toy"),
+        ("holed.py:score", 'audit = "failed.json"', 2, "fails its audit"),
+        ("number", 'audit = "audit.json"\nunaudited = "a toy"', 2, "an audit and a reason for having none"),
+        ("number", 'audit = "absent.json"', 2, "cannot read the audit"),
+    ],
+)
+def test_a_recipe_names_its_audit_or_says_why_there_is_none(
+    strop, tmp_path: Path, verifier: str, extra: str, code: int, said: str
+) -> None:
+    write(tmp_path, "holed.py", "def score(completion, answer):\n    return answer in completion or not completion\n")
+    rows(tmp_path)
+    assert strop("audit", "number", "--output", "audit.json").code == 0
+    asked = ("--tasks", "tasks.jsonl", "--columns", "prompt=question")
+    assert strop("audit", "holed.py:score", *asked, "--output", "failed.json").code == 1
+    write(tmp_path, "recipe.toml", RECIPE.format(verifier=verifier, extra=extra))
+    answer = strop("run", "recipe.toml", "--dry-run")
+    assert answer.code == code, answer.err
+    assert said in (answer.out if code == 0 else answer.err)
+
+
+def test_the_same_can_be_said_on_the_command_line(strop, tmp_path: Path) -> None:
+    rows(tmp_path)
+    given = ("grpo", "tasks.jsonl", "--columns", "prompt=question", "--verifier", "number", "--steps", 1, "--dry-run")
+    assert "not audited: only a look" in strop(*given, "--unaudited", "only a look").out
