@@ -8,7 +8,7 @@ from collections.abc import Callable
 from strop.errors import RecipeError
 from strop.worlds.arithmetic import ArithmeticWorld
 from strop.worlds.contest import ContestWorld
-from strop.worlds.finance import FinanceWorld, MonthEndWorld
+from strop.worlds.finance import FinanceWorld, FinanceWritingWorld, MonthEndWorld
 from strop.worlds.gym import PREFIX, GymWorld
 from strop.worlds.lookup import LookupWorld
 from strop.worlds.rewriting import RewritingWorld
@@ -19,6 +19,7 @@ __all__ = [
     "ArithmeticWorld",
     "ContestWorld",
     "FinanceWorld",
+    "FinanceWritingWorld",
     "GymWorld",
     "LookupWorld",
     "MonthEndWorld",
@@ -37,6 +38,7 @@ _WORLDS: dict[str, Callable[[], World]] = {
     "stack": StackWorld,
     "contest": ContestWorld,
     "month_end": MonthEndWorld,
+    "finance_writing": FinanceWritingWorld,
 }
 
 

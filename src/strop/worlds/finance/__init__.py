@@ -2,5 +2,6 @@
 
 from strop.worlds.finance.month_end import MonthEndWorld
 from strop.worlds.finance.world import FinanceWorld
+from strop.worlds.finance.writing import FinanceWritingWorld
 
-__all__ = ["FinanceWorld", "MonthEndWorld"]
+__all__ = ["FinanceWorld", "FinanceWritingWorld", "MonthEndWorld"]
