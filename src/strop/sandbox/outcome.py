@@ -9,7 +9,7 @@ from typing import Literal
 from strop.errors import SandboxError
 
 Tier = Literal["namespaces", "landlock", "limits"]
-"""How a task is isolated: in namespaces of its own, by Landlock, or by resource limits alone, which is not isolation."""
+"""What isolates a task: namespaces of its own, Landlock, or resource limits alone, which do not."""
 
 TIERS: tuple[Tier, ...] = ("namespaces", "landlock", "limits")
 """Strongest first."""
@@ -51,8 +51,8 @@ class Outcome:
     """How a task ended, with nothing of it left running.
 
     ``exited``: by itself, with ``exit_code``; ``timeout``, ``cpu``, ``memory``, ``output``: at that limit (``output``
-    is also files); ``killed``: by a signal or by ``Session.end``; ``infrastructure``: the sandbox failed, and nothing is
-    known about the program.
+    is also files); ``killed``: by a signal or by ``Session.end``; ``infrastructure``: the sandbox failed, and nothing
+    is known about the program.
     """
 
     state: State

@@ -16,27 +16,13 @@ from typing import Any
 from strop.errors import SandboxError
 from strop.sandbox.outcome import Tier
 
-_SYSTEM = tuple(
-    [
-        "/usr/bin",
-        "/usr/sbin",
-        "/usr/lib",
-        "/usr/lib32",
-        "/usr/lib64",
-        "/usr/libx32",
-        "/usr/libexec",
-        "/usr/share",
-        "/bin",
-        "/sbin",
-        "/lib",
-        "/lib32",
-        "/lib64",
-        "/etc/ld.so.cache",
-        "/etc/alternatives",
-        "/etc/ocamlfind.conf",
-    ]
+_SYSTEM = (
+    *("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32", "/usr/libexec", "/usr/share"),
+    *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
+    *("/etc/ld.so.cache", "/etc/alternatives", "/etc/ocamlfind.conf"),
 )
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_PACKAGES = ("site-packages", "dist-packages")
 _NOBODY = 65534
 _FIRST_PRIVATE_UID, _NUM_PRIVATE_UIDS = 2_000_000_000, 100_000_000
 
@@ -56,13 +42,13 @@ def make_plan(tier: Tier, *, scratch: str, readable: Sequence[str]) -> Plan:
     """How to start the tier. Raises: SandboxError if this machine cannot, and why."""
     if platform.system() != "Linux":
         raise SandboxError(f"no sandbox on {platform.system()}", why="the tiers are built on Linux's own calls")
-    visible = [*(path for path in _SYSTEM if os.path.exists(path)), *_interpreter(), *readable]
+    visible = [*(path for path in _SYSTEM if os.path.exists(path)), *readable]
     confinement = {
         "namespaces": tier == "namespaces",
         "landlock": tier == "landlock",
         "seccomp": tier != "limits",
         "scratch": scratch,
-        "readable": visible,
+        "readable": [*visible, *_interpreter()] if tier == "landlock" else [],
         "inside_uid": _NOBODY,
         "inside_gid": _NOBODY,
     }
@@ -85,12 +71,15 @@ def _python() -> str:
     return str(base) if base.exists() else os.path.realpath(sys.executable)
 
 
+def _library() -> Path:
+    """The folder of the standard library."""
+    return Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix}))
+
+
 def _interpreter() -> list[str]:
-    """What the interpreter reads, without the packages that are installed into it."""
-    library = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix}))
-    packages = {"site-packages", "dist-packages", "__pycache__", "test"}
-    found = [path for path in library.iterdir() if path.name not in packages] if library.is_dir() else []
-    shared = [*Path(sys.base_prefix, "lib").glob("libpython*"), Path(_python())]
+    """What the interpreter reads, piece by piece, without the packages that are installed into it."""
+    found = [path for path in _library().iterdir() if path.name not in (*_PACKAGES, "__pycache__", "test")]
+    shared = [*Path(sys.base_prefix, "lib").glob("*.so*"), Path(_python())]
     return [str(path) for path in (*shared, *found) if not path.is_relative_to("/usr/lib")]
 
 
@@ -122,6 +111,13 @@ def _bubblewrap(visible: Sequence[str]) -> list[str]:
             command += ["--symlink", os.readlink(path), path]
         else:
             command += ["--ro-bind", path, path]
+    library = _library()
+    if not library.is_relative_to("/usr/lib"):
+        for folder in (str(library.parent), _python()):
+            command += ["--ro-bind", folder, folder]
+        for hidden in (str(library / name) for name in _PACKAGES):
+            if os.path.isdir(hidden):
+                command += ["--tmpfs", hidden, "--remount-ro", hidden]
     for path in _DEVICES:
         command += ["--dev-bind", path, path]
     return [*command, "--proc", "/proc", "--dir", "/tmp", "--remount-ro", "/", "--chdir", "/", "--"]

@@ -77,7 +77,7 @@ class Sandbox:
         files: Mapping[str, bytes] = _NO_FILES,
         keep: Sequence[str] = (),
     ) -> Outcome:
-        """Run a program of the system, found in ``/usr/local/bin:/usr/bin:/bin``, in the same way. Raises: SandboxError."""
+        """Run a program of the system, found in ``/usr/bin:/bin`` or by its path, likewise. Raises: SandboxError."""
         return self._begin(b"", argv, stdin, limits or Limits(), files, keep).wait()
 
     def close(self) -> None:

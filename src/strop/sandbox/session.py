@@ -115,7 +115,7 @@ class Session:
             if self._outcome is None:
                 if kill:
                     with contextlib.suppress(OSError):
-                        self._channel.sendall(b"end")
+                        self._channel.shutdown(socket.SHUT_WR)
                 try:
                     self._outcome = self._report(time.monotonic() + _GRACE_S if kill else self._deadline)
                 finally:

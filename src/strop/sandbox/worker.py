@@ -68,7 +68,7 @@ class Worker:
 
     def _start(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="strop-sandbox-")
-        self._words = tempfile.TemporaryFile()
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the zygote
         try:
             plan = make_plan(self._tier, scratch=self._folder, readable=self._readable)
             if plan.uid is not None:

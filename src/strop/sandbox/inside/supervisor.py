@@ -13,7 +13,7 @@ import stat
 import time
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from strop.sandbox.inside import kernel, tree
 from strop.sandbox.inside.landlock import Landlock
@@ -55,6 +55,7 @@ class Supervisor:
             pid = os.fork()
             if pid == 0:
                 kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+                self.channel.detach()  # or it closes, when it is forgotten, an fd that by then is the task's
                 return become(ends, self.limits, self.scratch, num_processes, self._confine)
             for fd in ends:
                 os.close(fd)
@@ -135,8 +136,8 @@ class Supervisor:
 
     def _patience_s(self, pid: int, started: float) -> float:
         left_s = started + self.limits["wall_s"] - time.monotonic()
-        left_s = min(left_s, self.limits["cpu_s"] - _cpu_s(pid))
-        return max(0.0, left_s + 0.001 if self.is_init else min(left_s + 0.001, _TICK_S))
+        left_s = max(0.0, min(left_s, self.limits["cpu_s"] - _cpu_s(pid))) + 0.001
+        return float(left_s if self.is_init else min(left_s, _TICK_S))
 
     def _read(self, fd: int, name: str) -> bool:
         """Take what there is; whether more may come."""
@@ -197,7 +198,7 @@ class Supervisor:
             return f"the {self.limits['scratch_mb']} MB for files were full"
         return ""
 
-    def _leave(self, report: dict[str, Any]) -> None:
+    def _leave(self, report: dict[str, Any]) -> NoReturn:
         """Tell the caller, clean up, and be gone."""
         try:
             parts = {name: bytes(kept[: self.limits["output_kb"] * 1024]) for name, kept in self.output.items()}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 REQUESTS, ANSWERS = 3, 4
 _NUM_FILES = 64
 _FREE_FDS = 64  # above those that a task is given
-_PATH = "/usr/local/bin:/usr/bin:/bin"
+_PATH = "/usr/bin:/bin"
 
 
 class Ends(NamedTuple):
@@ -112,8 +112,9 @@ def _fresh_interpreter(program: bytes) -> tuple[types.CodeType, dict[str, Any]]:
     sys.modules["__main__"] = main
     sys.argv = ["program.py"]
     site.setquit()
-    streams = [open(fd, mode, encoding="utf-8", closefd=False) for fd, mode in enumerate("rww")]
-    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc,assignment]
-    sys.stderr.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    for fd, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        stream = open(fd, mode, encoding="utf-8", errors=None if fd < 2 else "backslashreplace", closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return compile(program, "<program>", "exec", dont_inherit=True), main.__dict__
