@@ -1,16 +1,23 @@
 """Tool calls are read strictly, compared argument by argument, and read leniently only beside it."""
 
-import itertools
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from strop.errors import VerifierError
 from strop.types import Completion, Task, ToolCall
-from strop.verifiers import ToolCallAnswer, find_calls, match_call, measure_calls, parse_calls, schema_problems
-from strop.verifiers.tools import is_same
+from strop.verifiers import (
+    ToolCallAnswer,
+    audit,
+    find_calls,
+    match_call,
+    measure_calls,
+    parse_calls,
+    reference_cases,
+    schema_problems,
+)
+from strop.verifiers.tools import BFCL, is_same
 
 TOOLS = (
     {
@@ -163,7 +170,7 @@ def test_schema_problems_are_named_and_unknown_tools_are_one() -> None:
     assert "'department' is a required property" in problems("query_erp")
     assert "quarter: 'Q5' is not one of" in problems("query_erp", department="a", quarter="Q5")
     assert "limit: 'x' is not of type 'integer'" in problems("query_erp", department="a", limit="x")
-    assert problems("nothing") == "unknown tool nothing"
+    assert problems("nothing") == "there is no tool 'nothing', only get_policy, query_erp"
 
 
 def test_strict_and_lenient_scores_stand_beside_each_other() -> None:
@@ -177,23 +184,154 @@ def test_strict_and_lenient_scores_stand_beside_each_other() -> None:
     assert (irrelevant["schema_valid"], irrelevant["argument_exact"], irrelevant["no_call_kept"]) == (None, None, 1.0)
 
 
-def test_real_function_calling_references_pass_and_the_next_problems_do_not(shared_data: Path) -> None:
-    folder = shared_data / "bfcl"
-    tasks = []
-    for name in ("multiple", "simple_python"):
-        questions = (folder / f"BFCL_v4_{name}.json").read_text().splitlines()
-        answers = (folder / f"possible_answer__BFCL_v4_{name}.json").read_text().splitlines()
-        for question, answer in zip(map(json.loads, questions), map(json.loads, answers), strict=True):
-            (called,) = answer["ground_truth"]
-            ((tool, accepted),) = called.items()
-            arguments = {key: values[0] for key, values in accepted.items() if values[0] != ""}
-            reference = {"call": {"name": tool, "arguments": arguments}}
-            tasks.append(Task(id=question["id"], prompt=(), tools=tuple(question["function"]), reference=reference))
-    verify = ToolCallAnswer()
-    assert len(tasks) == 600
-    for one, following in itertools.pairwise(tasks):
-        assert verify(one, said(block(one.reference["call"]))).passed
-        assert verify(one, said(block(following.reference["call"]))).passed == is_same(
-            one.reference["call"], following.reference["call"]
-        )
-        assert measure_calls(one, said(json.dumps(one.reference["call"])))["lenient_exact"] == 1.0
+def accepted(*calls: dict[str, Any], tools: tuple[Any, ...] = TOOLS) -> Task:
+    return Task(id="t", prompt=(), tools=tools, reference={"accepted": list(calls)}, source="f:1")
+
+
+SALES = {"query_erp": {"department": ["sales", "Sales & Co."], "quarter": ["Q3", ""], "limit": [5, 10]}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passed", "reason"),
+    [
+        ({"department": "sales", "quarter": "Q3", "limit": 5}, True, "as expected"),
+        ({"department": "Sales & Co.", "limit": 10}, True, "as expected"),
+        ({"department": "sales", "limit": 5.0}, True, "as expected"),
+        ({"department": "SALES", "limit": 5}, False, "argument department is wrong"),
+        ({"department": "sales", "quarter": "Q2", "limit": 5}, False, "argument quarter is wrong"),
+        ({"department": "sales", "quarter": None, "limit": 5}, False, "argument quarter is wrong"),
+        ({"department": "sales", "limit": True}, False, "argument limit is wrong"),
+        ({"department": "sales"}, False, "argument limit is missing"),
+        ({"quarter": "Q3", "limit": 5}, False, "argument department is missing"),
+        ({"department": "sales", "limit": 5, "memo": "x"}, False, "argument memo is extra"),
+        ({"department": ["sales", "Sales & Co."], "limit": [5, 10]}, False, "argument department is wrong"),
+    ],
+)
+def test_any_accepted_value_is_right_and_every_other_is_named(arguments: Any, passed: bool, reason: str) -> None:
+    verdict = ToolCallAnswer()(accepted(SALES), said(block({"name": "query_erp", "arguments": arguments})))
+    assert verdict.passed == passed
+    assert any(reason in one for one in verdict.reasons)
+
+
+def test_the_empty_text_means_left_out_unless_the_schema_requires_it_and_is_a_value_of_texts_only() -> None:
+    lax = {"query_erp": {"department": ["sales", ""], "quarter": ["", "Q3"], "limit": [5, ""]}}
+
+    def passes(**arguments: Any) -> bool:
+        return ToolCallAnswer()(accepted(lax), said(block({"name": "query_erp", "arguments": arguments}))).passed
+
+    assert passes(department="sales")
+    assert passes(department="")
+    assert not passes(), "the schema requires the department"
+    assert not passes(department="sales", limit="")
+
+
+def test_objects_among_the_values_accept_member_by_member() -> None:
+    where = [{"field": ["age", "years"], "unit": ["", "y"]}, {"id": [7]}]
+    due = {"get_policy": {"where": where, "rows": [[{"a": [1, 2]}, {"a": [3]}]]}}
+
+    def passes(where: Any, rows: Any = ({"a": 2}, {"a": 3})) -> bool:
+        arguments = {"where": where, "rows": list(rows)}
+        return ToolCallAnswer()(accepted(due), said(block({"name": "get_policy", "arguments": arguments}))).passed
+
+    assert passes({"field": "years"})
+    assert passes({"field": "age", "unit": "y"})
+    assert passes({"id": 7})
+    assert not passes({"field": "age", "id": 7})
+    assert not passes({"unit": "y"})
+    assert not passes({"field": "age"}, rows=[{"a": 3}, {"a": 2}])
+    assert not passes({"field": "age"}, rows=[{"a": 1}])
+
+
+def test_the_leaderboards_leniencies_are_a_setting_and_off_by_default() -> None:
+    due = accepted({"query_erp": {"department": ["San Francisco, CA"], "limit": [5]}})
+    loose = block({"name": "query_erp", "arguments": {"department": "san francisco ca", "limit": 5}})
+    fraction = block({"name": "query_erp", "arguments": {"department": "San Francisco, CA", "limit": 5.0}})
+    assert (ToolCallAnswer()(due, said(loose)).passed, ToolCallAnswer()(due, said(fraction)).passed) == (False, True)
+    like_bfcl = ToolCallAnswer(leniency=BFCL)
+    assert (like_bfcl(due, said(loose)).passed, like_bfcl(due, said(fraction)).passed) == (True, False)
+    assert like_bfcl.digest != ToolCallAnswer().digest
+    whole = task(call={"name": "query_erp", "arguments": {"department": "it's"}})
+    assert like_bfcl(whole, said(block({"name": "query_erp", "arguments": {"department": 'IT"S'}}))).passed
+
+
+def test_the_order_of_calls_counts_where_it_is_asked_for() -> None:
+    other = {"name": "get_policy", "arguments": {"topic": "travel"}}
+    both = task(calls=[RIGHT, other])
+    in_order = ToolCallAnswer(order="as_due")
+    assert in_order(both, said(block(RIGHT, other))).passed
+    verdict = in_order(both, said(block(other, RIGHT)))
+    assert not verdict.passed
+    assert verdict.reasons[0] == "the calls are right but not in the order in which they were due"
+
+
+def test_parallel_calls_are_matched_so_that_as_many_as_can_be_are_right() -> None:
+    wide, narrow = {"get_policy": {"topic": ["travel", "meals"]}}, {"get_policy": {"topic": ["travel"]}}
+    travel, meals = ({"name": "get_policy", "arguments": {"topic": topic}} for topic in ("travel", "meals"))
+    due = accepted(wide, narrow)
+    assert ToolCallAnswer()(due, said(block(travel, meals))).passed, "the first that fits would leave one unanswered"
+    assert not ToolCallAnswer()(due, said(block(meals, meals))).passed
+    assert measure_calls(due, said(block(meals, meals)))["tool_recall"] == 0.5
+    verdict = ToolCallAnswer()(task(calls=[RIGHT, travel]), said(block(travel, {"name": "query_erp", "arguments": {}})))
+    assert verdict.reasons == (
+        "call 2: query_erp: argument department is missing",
+        "call 2: query_erp: argument quarter is missing",
+    )
+
+
+@pytest.mark.capability("TU-01")
+def test_the_choice_of_tools_is_counted_over_a_set_with_and_without_calls() -> None:
+    other = {"name": "get_policy", "arguments": {}}
+    answers = [
+        (RIGHT, block(RIGHT)),
+        (RIGHT, block(other)),
+        (RIGHT, "Sales spent 5."),
+        (None, "No."),
+        (None, block(other)),
+    ]
+    found = [measure_calls(task(call=call), said(text)) for call, text in answers]
+    # five answers, three calls of which one is right; three calls were due; of two that needed none, one made none
+    assert [one["tool_precision"] for one in found] == [1.0, 0.0, None, None, 0.0]
+    assert [one["tool_recall"] for one in found] == [1.0, 0.0, 0.0, None, None]
+    assert [one["no_call_kept"] for one in found] == [None, None, None, 1.0, 0.0]
+
+
+@pytest.mark.capability("TU-13")
+@pytest.mark.capability("TU-14")
+def test_made_up_tools_and_arguments_are_counted() -> None:
+    made_up = [
+        {"name": "pay_all", "arguments": {}},
+        RIGHT,
+        {"name": "query_erp", "arguments": {"department": "a", "x": 1}},
+    ]
+    found = measure_calls(task(calls=[RIGHT]), said(block(*made_up)))
+    assert found["known_tool"] == pytest.approx(2 / 3)
+    assert found["argument_valid"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.capability("TU-02")
+def test_arguments_are_counted_one_by_one() -> None:
+    wrong = {"name": "query_erp", "arguments": {"department": "sales", "quarter": "Q1", "limit": 2}}
+    found = measure_calls(task(call=RIGHT), said(block(wrong)))
+    assert (found["argument_share"], found["argument_exact"]) == (pytest.approx(1 / 3), 0.0)
+
+
+def test_the_judge_of_calls_passes_its_audit() -> None:
+    gold = block(RIGHT)
+    wrong = {name: {**RIGHT, "arguments": {**RIGHT["arguments"], "quarter": name}} for name in ("Q1", "", "q3", "Q3 ")}
+    cheats = [
+        block(RIGHT, RIGHT),
+        block(*wrong.values(), RIGHT),
+        json.dumps(RIGHT),
+        gold.removesuffix("</tool_call>"),
+        block({**RIGHT, "arguments": {**RIGHT["arguments"], "*": "*"}}),
+        block({**RIGHT, "name": "query_erp get_policy"}),
+        block({**RIGHT, "arguments": {"department": ["sales"], "quarter": ["Q1", "Q2", "Q3", "Q4"]}}),
+        gold.replace('"quarter"', '"department": "hr", "quarter"'),
+    ]
+    tasks = [task(call=RIGHT)]
+    cases = reference_cases(tasks, lambda _: gold, lambda _: [block(one) for one in wrong.values()], lambda _: cheats)
+    cases += reference_cases(
+        [task(call=None)], lambda _: "None fits.", lambda _: [gold], lambda _: [cheats[3], "<tool_call>"]
+    )
+    for judge in (ToolCallAnswer(), ToolCallAnswer(order="as_due")):
+        assert audit(judge, cases).require().num_cheats == 10

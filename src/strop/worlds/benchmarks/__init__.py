@@ -9,6 +9,7 @@ from strop.errors import RecipeError
 from strop.types import Task, Verifier
 from strop.worlds.benchmarks.aime import AIME, load_aime
 from strop.worlds.benchmarks.benchmark import Benchmark
+from strop.worlds.benchmarks.bfcl import BFCL, load_bfcl
 from strop.worlds.benchmarks.gsm8k import GSM8K, load_gsm8k
 from strop.worlds.benchmarks.math import MATH, load_math
 from strop.worlds.benchmarks.svamp import SVAMP, load_svamp
@@ -19,6 +20,7 @@ __all__ = [
     "benchmark_of",
     "load_aime",
     "load_benchmark",
+    "load_bfcl",
     "load_gsm8k",
     "load_math",
     "load_svamp",
@@ -31,6 +33,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         SVAMP,
         MATH,
         AIME,
+        BFCL,
     )
 }
 
