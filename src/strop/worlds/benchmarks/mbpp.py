@@ -65,8 +65,9 @@ def _reference(row: Row, code: str, setup: str, tests: Sequence[str]) -> Mapping
         raise DataError(
             f"the row is not Python: {error}", where=row.where, why="its tests are run", do="mend the row"
         ) from None
-    functions = [name for name in used if name in _defined(solution, ast.FunctionDef)]
-    classes = [name for name in used if name in _defined(solution, ast.ClassDef)]
+    defined = {name: kind for node in solution.body for name, kind in _definitions(node)}
+    functions = [name for name in used if defined.get(name) == "function"]
+    classes = [name for name in used if defined.get(name) == "class"]
     if not functions or not body:
         why = "the tests call nothing that `code` defines" if body else "there are no tests"
         raise DataError("the row cannot be judged", where=row.where, why=why, do="mend the row, or leave it out")
@@ -74,7 +75,7 @@ def _reference(row: Row, code: str, setup: str, tests: Sequence[str]) -> Mapping
     if classes:
         why = f"the tests make objects of the answer's own class {classes[0]}, which cannot leave the sandbox"
         check = f"def check(candidate):\n    raise NotImplementedError({why!r})\n"
-    return {"entry_point": functions[-1], "functions": functions, "check": check, "solution": code}
+    return {"entry_point": functions[0], "functions": functions, "check": check, "solution": code}
 
 
 def _names(tree: ast.AST) -> list[str]:
@@ -82,8 +83,12 @@ def _names(tree: ast.AST) -> list[str]:
     return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
 
 
-def _defined(tree: ast.Module, kind: type[ast.FunctionDef | ast.ClassDef]) -> set[str]:
-    return {node.name for node in tree.body if isinstance(node, kind)}
+def _definitions(node: ast.stmt) -> list[tuple[str, str]]:
+    if isinstance(node, ast.Assign):
+        return [(target.id, "function") for target in node.targets if isinstance(target, ast.Name)]
+    if isinstance(node, ast.ClassDef):
+        return [(node.name, "class")]
+    return [(node.name, "function")] if isinstance(node, ast.FunctionDef) else []
 
 
 MBPP = Benchmark(name="mbpp", load=load_mbpp, verifier=CodeAnswer, cases=code_cases)
