@@ -176,11 +176,11 @@ def _reminder(rng: random.Random, tenant: str) -> Draft:
 
 
 KINDS: Mapping[str, Callable[[random.Random, str], Draft]] = {
-    "bypass": _bypass,
     "approvals": _approvals,
+    "reimbursement": _reimbursement,
     "second_approval": _second_approval,
     "cash_flow": _cash_flow,
-    "reimbursement": _reimbursement,
     "reminder": _reminder,
+    "bypass": _bypass,
 }
-"""Kind → generator, the shortest answers first. A literal table: the suite's slices are its keys."""
+"""Kind → generator, what a small model can copy first. A literal table: the suite's slices are its keys."""
