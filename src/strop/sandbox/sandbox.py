@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-import fcntl
-import itertools
-import json
-import os
-import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import PurePosixPath
 from types import MappingProxyType, TracebackType
 
 from strop.errors import SandboxError
-from strop.sandbox.outcome import Limits, Outcome, SessionEnded, Tier
+from strop.sandbox.outcome import TIERS, Limits, Outcome, SessionEnded, Tier
+from strop.sandbox.probe import TierProbe, probe
+from strop.sandbox.runner import Runner
 from strop.sandbox.session import Session
-from strop.sandbox.worker import Worker
 
 __all__ = ["Limits", "Outcome", "Sandbox", "Session", "SessionEnded", "Tier"]
 
+_LIMITS = Limits()
 _NO_FILES: Mapping[str, bytes] = MappingProxyType({})
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class Sandbox:
     """Runs untrusted programs, each isolated from this machine and from the others; a context manager.
 
-    For any number of threads, in the process that opened it.
+    For any number of threads, in the process that opened it. ``tier`` says how it isolates, ``probe`` what of it was
+    tried on this machine. ``files`` are put beside the program; names in ``keep`` are read back into
+    ``Outcome.files``.
     """
 
-    def __init__(self, *, tier: Tier, workers: int, readable: Sequence[str]) -> None:
-        self.tier = tier
-        self._owner = os.getpid()
-        self._turn = itertools.count()
-        self._workers: list[Worker] = []
-        try:
-            for _ in range(workers):
-                self._workers.append(Worker(tier, readable))
-        except BaseException:
-            self.close()
-            raise
+    def __init__(self, runner: Runner, found: TierProbe) -> None:
+        self._runner = runner
+        self.tier = runner.tier
+        self.probe = found
 
     @classmethod
     def open(
@@ -50,40 +39,63 @@ class Sandbox:
         allow_unsafe: bool = False,
         readable: Sequence[str] = (),
     ) -> Sandbox:
-        return cls(tier=tier or "limits", workers=workers, readable=readable)
+        """The given tier, or the strongest that withstands its attacks here, with ``workers`` warm processes.
 
-    def start(self, program: str, *, limits: Limits | None = None, files: Mapping[str, bytes] = _NO_FILES) -> Session:
-        """Start a Python program (standard library only), its files beside it, to talk to it. Raises: SandboxError."""
-        return self._begin(program.encode(), (), b"", limits or Limits(), files, ())
+        A task sees the system's programs and libraries and ``readable``, more folders or files. ``allow_unsafe`` opens
+        what does not withstand: the given tier, or the strongest that starts. Raises: SandboxError.
+        """
+        if workers < 1:
+            raise SandboxError(f"{workers} workers", do="ask for at least one")
+        if isinstance(readable, str):
+            raise SandboxError(f"readable is the string {readable!r}", do="give a list of paths")
+        asked = TIERS if tier is None else (tier,)
+        found: list[TierProbe] = []
+        for each in asked:
+            found += probe([each])
+            if found[-1].is_sound:
+                return cls(Runner(each, workers=workers, readable=readable), found[-1])
+        running = next((each for each in found if each.attacks), None)
+        if allow_unsafe and running:
+            return cls(Runner(running.tier, workers=workers, readable=readable), running)
+        raise SandboxError(
+            "no sound sandbox on this machine" if tier is None else f"the tier {tier} is not sound on this machine",
+            why="; ".join(f"{each.tier}: {each.why}" for each in found),
+            do="install bubblewrap, or use a kernel with Landlock; allow_unsafe=True runs the code without protection",
+        )
+
+    def start(self, program: str, *, limits: Limits = _LIMITS, files: Mapping[str, bytes] = _NO_FILES) -> Session:
+        """Start a Python program (standard library only) to talk to it. Raises: SandboxError."""
+        return self._runner.begin(program.encode(), limits=limits, files=files)
 
     def run(
         self,
         program: str,
         *,
         stdin: bytes = b"",
-        limits: Limits | None = None,
+        limits: Limits = _LIMITS,
         files: Mapping[str, bytes] = _NO_FILES,
         keep: Sequence[str] = (),
     ) -> Outcome:
-        """Run a Python program to its end; of the files that it made, those to ``keep``. Raises: SandboxError."""
-        return self._begin(program.encode(), (), stdin, limits or Limits(), files, keep).wait()
+        """Run a Python program (standard library only) to its end. Raises: SandboxError."""
+        return self._runner.begin(program.encode(), stdin=stdin, limits=limits, files=files, keep=keep).wait()
 
     def command(
         self,
         argv: Sequence[str],
         *,
         stdin: bytes = b"",
-        limits: Limits | None = None,
+        limits: Limits = _LIMITS,
         files: Mapping[str, bytes] = _NO_FILES,
         keep: Sequence[str] = (),
     ) -> Outcome:
         """Run a program of the system, found in ``/usr/bin:/bin`` or by its path, likewise. Raises: SandboxError."""
-        return self._begin(b"", argv, stdin, limits or Limits(), files, keep).wait()
+        if not argv or isinstance(argv, str):
+            raise SandboxError(f"the command {argv!r}", do="give a list: the program and its arguments")
+        return self._runner.begin(b"", argv=argv, stdin=stdin, limits=limits, files=files, keep=keep).wait()
 
     def close(self) -> None:
         """Kill every task and end the workers."""
-        for worker in self._workers:
-            worker.close()
+        self._runner.close()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -92,47 +104,3 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _begin(
-        self,
-        program: bytes,
-        argv: Sequence[str],
-        stdin: bytes,
-        limits: Limits,
-        files: Mapping[str, bytes],
-        keep: Sequence[str],
-    ) -> Session:
-        if os.getpid() != self._owner:
-            raise SandboxError("a sandbox opened in another process", do="open one in each process")
-        for name in (*files, *keep):
-            _check_name(name)
-        header = {"argv": list(argv), "program": len(program), "files": {name: len(files[name]) for name in files}}
-        content = json.dumps(header).encode() + b"\n" + program + b"".join(files.values())
-        channel, theirs = socket.socketpair()
-        pipes = os.pipe(), os.pipe()
-        given = [_sealed(content), _sealed(stdin), pipes[0][0], pipes[1][1]]
-        session = Session(channel=channel, requests=pipes[0][1], answers=pipes[1][0], limits=limits, tier=self.tier)
-        try:
-            order = {"limits": asdict(limits), "keep": list(keep)}
-            self._workers[next(self._turn) % len(self._workers)].begin(order, [theirs.fileno(), *given])
-        finally:
-            theirs.close()
-            for fd in given:
-                os.close(fd)
-        return session
-
-
-def _sealed(content: bytes) -> int:
-    """A file in memory that nobody can change, to be read from its beginning."""
-    fd = os.memfd_create("task", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with os.fdopen(os.dup(fd), "wb") as file:
-        file.write(content)
-    os.lseek(fd, 0, os.SEEK_SET)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-    return fd
-
-
-def _check_name(name: str) -> None:
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise SandboxError(f"a file named {name!r}", why="it must lie beside the program", do="give a relative name")

@@ -71,6 +71,7 @@ class Worker:
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the zygote
         try:
             plan = make_plan(self._tier, scratch=self._folder, readable=self._readable)
+            self.uid = plan.uid
             if plan.uid is not None:
                 os.chown(self._folder, plan.uid, plan.uid)
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
