@@ -60,3 +60,17 @@ def _loose_call(value: dict[str, Any], names: set[str]) -> ToolCall | None:
         except (ValueError, RecursionError):
             return None
     return ToolCall(name=value[key], arguments=arguments) if isinstance(arguments, dict) else None
+
+
+def spoken(text: str) -> str:
+    """What the answer says to its reader: all but the reasoning before it.
+
+    Raises: ValueError where the reasoning is never closed, or where a tool is called instead.
+    """
+    from strop.chat.parse import END_THINK, THINK, parse_assistant
+
+    opened_by_prompt = END_THINK in text and not text.lstrip().startswith(THINK)
+    message = parse_assistant(text, is_thinking=opened_by_prompt)
+    if message.tool_calls:
+        raise ValueError(f"calls {message.tool_calls[0].name} where an answer was due")
+    return message.content
