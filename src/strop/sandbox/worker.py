@@ -33,7 +33,7 @@ for name, source in stage["modules"]:
     exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
 this = stage["stages"][int(os.environ.get("STROP_STAGE", "0"))]
 os.environ["STROP_STAGE"] = "1"
-exec(*module.main(this, fds))
+module.main(this, fds)
 """
 
 

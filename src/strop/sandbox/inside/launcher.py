@@ -6,15 +6,14 @@ The uid is dropped first: bubblewrap started by root maps its users onto root it
 from __future__ import annotations
 
 import os
-import types
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from strop.sandbox.inside import kernel, zygote
 
 
-def main(stage: Mapping[str, Any], fds: list[int]) -> tuple[types.CodeType, dict[str, Any]]:
-    """One stage of the start: ``{"drop", "reveal", "exec", "confinement"}``; returns in a task only."""
+def main(stage: Mapping[str, Any], fds: list[int]) -> NoReturn:
+    """One stage of the start: ``{"drop", "reveal", "exec", "confinement"}``."""
     if stage["reveal"]:
         _reveal(**stage["reveal"])
     if stage["drop"]:
@@ -26,7 +25,7 @@ def main(stage: Mapping[str, Any], fds: list[int]) -> tuple[types.CodeType, dict
             os.set_inheritable(fd, True)
         os.execv(stage["exec"][0], [*stage["exec"], *map(str, fds)])
     os.close(fds[0])
-    return zygote.serve(stage["confinement"], fds[1], fds[2])
+    zygote.serve(stage["confinement"], fds[1], fds[2])
 
 
 def _reveal(folder: str, closed: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
 import socket
 import stat
 import time
-import types
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -43,8 +43,8 @@ class Supervisor:
         self.ready = b""
         self.scratch = ""
 
-    def start(self, content: int, stdin: int, requests: int, answers: int) -> tuple[types.CodeType, dict[str, Any]]:
-        """Fork the task: in the task, what it is to execute; the supervisor itself never returns."""
+    def start(self, content: int, stdin: int, requests: int, answers: int) -> NoReturn:
+        """Fork the task, watch it, report, and end."""
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self.scratch = self._enter()
@@ -56,7 +56,7 @@ class Supervisor:
             if pid == 0:
                 kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
                 self.channel.detach()  # or it closes, when it is forgotten, an fd that by then is the task's
-                return become(ends, self.limits, self.scratch, num_processes, self._confine)
+                become(ends, self.limits, self.scratch, num_processes, self._confine)
             for fd in ends:
                 os.close(fd)
             report = self._watch(pid, started, [end for end, _ in pipes])
@@ -122,7 +122,7 @@ class Supervisor:
             os.set_blocking(fd, False)
             while self._read(fd, names[fd]):
                 pass
-        usage = os.times()
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         state, reason = cause or self._excess_of_output() or self._ending(status)
         if num_left and state != "infrastructure":
             reason = f"{reason}; {num_left} processes left behind were killed".lstrip("; ")
@@ -131,7 +131,7 @@ class Supervisor:
             "reason": reason,
             "exit_code": os.waitstatus_to_exitcode(status) if cause is None else None,
             "wall_s": wall_s,
-            "cpu_s": usage.children_user + usage.children_system,
+            "cpu_s": usage.ru_utime + usage.ru_stime,
         }
 
     def _patience_s(self, pid: int, started: float) -> float:
@@ -172,7 +172,7 @@ class Supervisor:
     def _ending(self, status: int) -> tuple[str, str]:
         """The state and the reason of a task that ended by itself."""
         if self.ready != b"1":
-            return "infrastructure", "the task could not be set up: " + self.ready[:500].decode(errors="replace")
+            return "infrastructure", "the task could not be set up: " + self.ready.lstrip(b"1").decode(errors="replace")
         code = os.waitstatus_to_exitcode(status)
         if code == -signal.SIGXCPU:
             return "cpu", f"more than {self.limits['cpu_s']:g} s of processor time"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import fcntl
 import json
@@ -10,9 +11,10 @@ import resource
 import signal
 import site
 import sys
+import threading
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 REQUESTS, ANSWERS = 3, 4
 _NUM_FILES = 64
@@ -34,8 +36,8 @@ class Ends(NamedTuple):
 
 def become(
     ends: Ends, limits: Mapping[str, Any], scratch: str, num_processes: int, confine: Callable[[], None]
-) -> tuple[types.CodeType, dict[str, Any]]:
-    """Turn this process into the task; the program's code and its namespace, or a foreign program replaces it.
+) -> NoReturn:
+    """Turn this process into the task: run the Python program, or be replaced by a foreign one.
 
     A failure before the program's first step is written into ``ends.ready``: it is the sandbox's own.
     """
@@ -61,7 +63,7 @@ def become(
         os._exit(1)
     os.environ.clear()
     os.environ.update(environment, STROP_REQUESTS=str(REQUESTS), STROP_ANSWERS=str(ANSWERS))
-    return _fresh_interpreter(program)
+    execute(program, _fresh_interpreter())
 
 
 def _take(ends: Ends) -> tuple[int, int]:
@@ -103,7 +105,7 @@ def _unpack(content: int) -> tuple[dict[str, Any], bytes]:
     return header, program
 
 
-def _fresh_interpreter(program: bytes) -> tuple[types.CodeType, dict[str, Any]]:
+def _fresh_interpreter() -> dict[str, Any]:
     """What a program finds when it is started by itself: its own ``__main__``, streams and names."""
     for name in [name for name in sys.modules if name == "strop" or name.startswith("strop.")]:
         del sys.modules[name]
@@ -117,4 +119,38 @@ def _fresh_interpreter(program: bytes) -> tuple[types.CodeType, dict[str, Any]]:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return compile(program, "<program>", "exec", dont_inherit=True), main.__dict__
+    return main.__dict__
+
+
+def execute(program: bytes, namespace: dict[str, Any]) -> NoReturn:
+    """Run the program and end the process as the interpreter would, but without taking itself apart first.
+
+    That part takes longer than most programs. What matters of it is done: threads are joined, exit functions called,
+    files that were left open flushed.
+    """
+    code = 1
+    try:
+        exec(compile(program, "<program>", "exec", dont_inherit=True), namespace)
+        code = 0
+    except SystemExit as ending:
+        code = _exit_code(ending.code)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        namespace.clear()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        code = code or 120  # as the interpreter says that its output could not be written
+    os._exit(code)
+
+
+def _exit_code(value: object) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, int):
+        return value & 0xFF
+    print(value, file=sys.stderr)
+    return 1

@@ -6,15 +6,15 @@ the memory from which the next is forked.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
 import select
 import signal
 import socket
-import types
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from strop.sandbox.inside import kernel
 from strop.sandbox.inside.supervisor import NAMESPACES, Supervisor
@@ -25,13 +25,15 @@ _PRELOADED = (
 )
 
 
-def serve(confinement: Mapping[str, Any], control: int, owner: int) -> tuple[types.CodeType, dict[str, Any]]:
-    """Fork a task for every order on the control socket; returns in a task only, with what it is to execute.
+def serve(confinement: Mapping[str, Any], control: int, owner: int) -> NoReturn:
+    """Fork a task for every order on the control socket.
 
     Ends when the caller closes the socket or dies.
     """
     for name in _PRELOADED.split():
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # so that a collection in a task does not touch, and thereby copy, every page
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the first process of a namespace it then cannot be interrupted
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
@@ -49,7 +51,7 @@ def serve(confinement: Mapping[str, Any], control: int, owner: int) -> tuple[typ
         channel = socket.socket(fileno=fds[0])
         if _fork(channel, is_isolated=confinement["namespaces"]) == 0:
             orders.close()
-            return Supervisor(json.loads(message), confinement, channel, owner).start(*fds[1:])
+            Supervisor(json.loads(message), confinement, channel, owner).start(*fds[1:])
         channel.close()
         for fd in fds[1:]:
             os.close(fd)
