@@ -108,7 +108,7 @@ def test_sections_in_order_pass_in_a_root_or_beside_text_where_that_is_asked_for
 WRONG_MARKDOWN = {
     GOLD_MARKDOWN.replace("## Summary", "# Summary"): "'## Summary' stands 0 times",
     GOLD_MARKDOWN.replace("All is well.\n", "").partition("| Account")[0]
-    + "### Risks\n- a\n- b": "nothing stands below",
+    + "## Risks\n- a\n- b": "nothing stands below",
     GOLD_MARKDOWN.replace("### Risks", "Risks"): "'Risks' stands 0 times",
     "### Risks\nx\n" + GOLD_MARKDOWN: "'Risks' stands 2 times",
     "## Risks\n- a\n- b\n## Summary\nx\n": "the headings are not in the order",

@@ -31,8 +31,7 @@ def read_xml(text: str) -> Element:
     """The elements of the text, below one element of the empty tag.
 
     Read as the inside of an element, where no document type may stand, and so no entities but the five of XML itself:
-    nothing expands. Raises: ValueError with the reason
-    where it is not well formed, or is nested deeper than 64.
+    nothing expands. Raises: ValueError with the reason where it is not well formed, or is nested deeper than 64.
     """
     top = Element(tag="")
     stack = [top]
