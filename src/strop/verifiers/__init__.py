@@ -10,6 +10,7 @@
 | ``RewritingProof`` | ``{"rules": [["ab", "ba"], ...], "start": "aab", "goal": "baa"}`` |
 | ``StackProgram`` | ``{"tests": [{"inputs": {"x": 3}, "expect": 9}, ...]}`` |
 | ``LedgerAnswer`` | ``{"books": ..., "records": ..., "statement": ..., "sources": [{"entry": "B3", "cause": ...}]}`` |
+| ``CodeAnswer`` | ``{"entry_point": "f", "tests": [{"call": [1], "expect": 2}]}``, ``check`` or ``stdin_tests`` |
 | ``my_rewards.py:score`` | whatever columns the function asks for |
 """
 
@@ -25,6 +26,7 @@ from strop.verifiers.audit import (
     require_audit,
     write_audits,
 )
+from strop.verifiers.code import CodeAnswer
 from strop.verifiers.ledger import LedgerAnswer
 from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.named import VERIFIERS, load_verifier
@@ -44,6 +46,7 @@ __all__ = [
     "AuditFailure",
     "Audited",
     "BoundaryAnswer",
+    "CodeAnswer",
     "ExactAnswer",
     "GradingPool",
     "LedgerAnswer",

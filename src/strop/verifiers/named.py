@@ -8,6 +8,7 @@ from typing import Literal
 
 from strop.errors import VerifierError
 from strop.types import Verifier
+from strop.verifiers.code import CodeAnswer
 from strop.verifiers.ledger import LedgerAnswer
 from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.numbers import NumberAnswer
@@ -27,6 +28,7 @@ VERIFIERS: Mapping[str, Callable[[], Verifier]] = {
     "rewriting": RewritingProof,
     "stack": StackProgram,
     "ledger": LedgerAnswer,
+    "code": CodeAnswer,
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from strop.digests import digest_file, digest_json
 from strop.errors import SandboxError
@@ -23,6 +24,16 @@ from strop.verifiers.processes import WorkerPool
 _FOLDER = Path(__file__).parent
 _CHECK_MEMORY_MB = 1024
 _SLACK_S = 10.0
+_FIRST_THAT_COMPILES = """\
+def _compiled(sources):
+    problem = None
+    for source in sources:
+        try:
+            return compile(source, "<program>", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            problem = problem or error
+    raise problem
+"""
 
 
 class _Bench:
@@ -77,7 +88,6 @@ class CodeAnswer:
     Raises: VerifierError if the task has no tests; SandboxError if this machine offers no sound sandbox.
     """
 
-    is_isolated = True  # see GradingPool
     limits: Limits = field(default_factory=lambda: Limits(wall_s=20.0, cpu_s=5.0))
     """Of one candidate, all its calls together; of each run, with ``stdin_tests``."""
     check_timeout_s: float = 20.0
@@ -85,6 +95,8 @@ class CodeAnswer:
     """None takes the strongest that holds here."""
     allow_unsafe: bool = False
     name: str = "code"
+    is_isolated: ClassVar[bool] = True
+    """Each answer has processes of its own with deadlines: ``GradingPool`` asks it in threads of this one."""
     _bench: _Bench = field(default_factory=_Bench, repr=False, compare=False)
 
     @property
@@ -126,7 +138,7 @@ class CodeAnswer:
 
     def _judged(self, tests: CodeTests, sources: Sequence[str], sandbox: Sandbox, checks: WorkerPool) -> Verdict:
         if tests.outputs:
-            return _run_all(sandbox, sources[0], tests.outputs, self.limits)
+            return _run_all(sandbox, _program(sources), tests.outputs, self.limits)
         with Candidate(sandbox, sources, limits=self.limits, patience_s=self.check_timeout_s + _SLACK_S) as candidate:
             if tests.calls:
                 verdict = _call_all(candidate, tests.entry_point, tests.calls)
@@ -170,11 +182,16 @@ def _call_all(candidate: Candidate, function: str, tests: Sequence[CallTest]) ->
     return Verdict(score=float(not failed), passed=not failed, reasons=(reason,), measures={"tests_passed": share})
 
 
-def _run_all(sandbox: Sandbox, source: str, tests: Sequence[OutputTest], limits: Limits) -> Verdict:
+def _program(sources: Sequence[str]) -> str:
+    """A program that is the first of the sources that compiles; if none does, it fails with the first one's error."""
+    return _FIRST_THAT_COMPILES + f"exec(_compiled({list(sources)!r}), globals())\n"
+
+
+def _run_all(sandbox: Sandbox, program: str, tests: Sequence[OutputTest], limits: Limits) -> Verdict:
     """Passed if every run prints what it must and exits with 0; the first that does not is named."""
     for number, test in enumerate(tests, 1):
         try:
-            outcome = sandbox.run(source, stdin=test.stdin.encode(), limits=limits)
+            outcome = sandbox.run(program, stdin=test.stdin.encode(), limits=limits)
         except SandboxError as error:
             raise SandboxFailureError(error.what) from error
         if outcome.state == "infrastructure":

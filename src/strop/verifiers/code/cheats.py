@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from strop.types import Task
 from strop.verifiers.audit import AuditCase
@@ -272,11 +273,6 @@ CODE_CHEATS: Mapping[str, str] = {
             while True:
                 print("PASSED" * 1000)
     """,
-    "loops without end": """
-        def FUNCTION(*args, **kwargs):
-            while True:
-                pass
-    """,
     "kills everyone": """
         import os, signal
         def FUNCTION(*args, **kwargs):
@@ -309,7 +305,54 @@ def code_cases(tasks: Sequence[Task]) -> list[AuditCase]:
         name = task.reference["entry_point"]
         if "solution" in task.reference:
             cases.append(AuditCase(task=task, text=f"```python\n{task.reference['solution']}\n```", should_pass=True))
-        wrong = [f"def {name}(*args, **kwargs):\n    return b'none of these'\n", "", f"I cannot write {name}."]
-        wrong += code_cheats(name).values() if number == 0 else []
+        wrong = (f"def {name}(*args, **kwargs):\n    return b'none of these'\n", "", f"I cannot write {name}.")
         cases += [AuditCase(task=task, text=text, should_pass=False) for text in wrong]
+        cheats = code_cheats(name).values() if number == 0 else ()
+        cases += [AuditCase(task=task, text=text, should_pass=False, is_cheat=True) for text in cheats]
     return cases
+
+
+_SOLUTION = "def f(x):\n    return sorted(x)[0] + 41 if x else None\n"
+_CHECK = """
+def check(candidate):
+    expected = 43
+    assert candidate([7, 2]) == expected
+    assert candidate([1]) == 42, "f([1]) == 42"
+    assert abs(candidate([0.5]) - 41.5) < 1e-9
+    assert candidate([]) is None
+"""
+_TESTS = [
+    {"call": [[7, 2]], "expect": 43},
+    {"call": [[1]], "expect": 42},
+    {"call": [[0.5]], "expect": 41.5},
+    {"call": [[]], "expect": None},
+]
+_MISTAKES = (
+    _SOLUTION.replace("41", "40"),
+    _SOLUTION.replace("[0]", "[-1]"),
+    _SOLUTION.replace("sorted(x)", "x"),
+    _SOLUTION.replace("return", "yield"),
+    _SOLUTION.replace(" if x else None", ""),
+    _SOLUTION.replace(" else None", " else 0"),
+    _SOLUTION.replace("def f", "def g"),
+    _SOLUTION.replace("(x)[", "(x["),
+)
+
+
+def audit_cases() -> list[AuditCase]:
+    """A small function under a check and under calls, and a program: solutions, mistakes in each place, the cheats."""
+    references: list[dict[str, Any]] = [{"check": _CHECK}, {"tests": _TESTS}]
+    tasks = [
+        Task(id=f"f-{number}", prompt=(), reference={"entry_point": "f", "solution": _SOLUTION, **reference})
+        for number, reference in enumerate(references)
+    ]
+    tests = [{"stdin": "2 7", "stdout": "9"}, {"stdin": "-1 1", "stdout": "0"}]
+    program = Task(id="program", prompt=(), reference={"stdin_tests": tests})
+    right, *wrong = (f"a, b = map(int, input().split())\nprint({value})" for value in ("a + b", "a - b", "9", "a, b"))
+    return [
+        *(case for task in tasks for case in code_cases([task])),
+        *(AuditCase(task=task, text=text, should_pass=False) for task in tasks for text in _MISTAKES),
+        AuditCase(task=program, text=right, should_pass=True),
+        *(AuditCase(task=program, text=text, should_pass=False) for text in wrong),
+        *(AuditCase(task=program, text=text, should_pass=False, is_cheat=True) for text in code_cheats("f").values()),
+    ]

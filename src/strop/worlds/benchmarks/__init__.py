@@ -11,7 +11,9 @@ from strop.worlds.benchmarks.aime import AIME, load_aime
 from strop.worlds.benchmarks.benchmark import Benchmark
 from strop.worlds.benchmarks.bfcl import BFCL, load_bfcl
 from strop.worlds.benchmarks.gsm8k import GSM8K, load_gsm8k
+from strop.worlds.benchmarks.humaneval import HUMANEVAL, load_humaneval
 from strop.worlds.benchmarks.math import MATH, load_math
+from strop.worlds.benchmarks.mbpp import MBPP, load_mbpp
 from strop.worlds.benchmarks.svamp import SVAMP, load_svamp
 
 __all__ = [
@@ -22,7 +24,9 @@ __all__ = [
     "load_benchmark",
     "load_bfcl",
     "load_gsm8k",
+    "load_humaneval",
     "load_math",
+    "load_mbpp",
     "load_svamp",
 ]
 
@@ -34,6 +38,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         MATH,
         AIME,
         BFCL,
+        HUMANEVAL,
+        MBPP,
     )
 }
 
