@@ -168,7 +168,7 @@ def test_the_same_question_gets_each_tenants_own_answer() -> None:
         "saas_C": "No: 6000 is above 2000 [policy]. I can ask for the second approval.",
     }
     for tenant, limit in LIMITS.items():
-        asked = task("second_approval", "constrained", amount=6000, limit=limit, needs=6000 > limit)
+        asked = task("second_approval", "constrained", amount=6000, limit=limit, needs=limit < 6000)
         assert {other for other, text in right.items() if judged(asked, text).passed} == {tenant}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from strop.errors import RecipeError
 from strop.worlds.arithmetic import ArithmeticWorld
 from strop.worlds.contest import ContestWorld
-from strop.worlds.finance import FinanceWorld, FinanceWritingWorld, MonthEndWorld
+from strop.worlds.finance import FinanceWorld, FinanceWritingWorld, MonthEndWorld, TreasuryWorld
 from strop.worlds.gym import PREFIX, GymWorld
 from strop.worlds.lookup import LookupWorld
 from strop.worlds.rewriting import RewritingWorld
@@ -25,6 +25,7 @@ __all__ = [
     "MonthEndWorld",
     "RewritingWorld",
     "StackWorld",
+    "TreasuryWorld",
     "World",
     "get_world",
     "world_names",
@@ -39,6 +40,7 @@ _WORLDS: dict[str, Callable[[], World]] = {
     "contest": ContestWorld,
     "month_end": MonthEndWorld,
     "finance_writing": FinanceWritingWorld,
+    "treasury": TreasuryWorld,
 }
 
 

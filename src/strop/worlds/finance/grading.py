@@ -29,6 +29,8 @@ METRICS = {
     "preferred": "higher",
 }
 """Metric → which way is better; what each counts is said in ``measure``."""
+_SENTENCE = re.compile(r"[A-Z][^\s]*(?:\s+[^\s]+)*[.!?]", re.DOTALL)
+"""What a reply to small talk must be at least; nothing more is known of it."""
 
 
 def parse(text: str) -> Message | None:
@@ -134,10 +136,9 @@ class FinanceVerifier:
             "refusal": "refusal_recall",
         }.get(task.reference["expects"])
         if decisive is None:
-            passed = (
-                values["tool_precision"] is None and values["over_refusal"] == 0.0 and bool(completion.text.strip())
-            )
-            reason = "a plain reply" if passed else "a call or a refusal where a reply was due"
+            said = bool(_SENTENCE.fullmatch(completion.text.strip()))
+            passed = values["tool_precision"] is None and values["over_refusal"] == 0.0 and said
+            reason = "a plain reply" if passed else "a call, a refusal or no sentence where a reply was due"
         else:
             passed = values[decisive] == 1.0
             reason = f"{decisive} is {values[decisive]:.0f}"

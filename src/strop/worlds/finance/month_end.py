@@ -10,10 +10,12 @@ from typing import ClassVar, Literal
 
 from strop.types import Completion, Task, Verdict, Verifier
 from strop.verifiers.ledger import LedgerAnswer
+from strop.worlds.finance import entities
 from strop.worlds.finance.books import (
     ACCOUNTS,
     CAUSES,
     Changes,
+    Flaw,
     Line,
     Month,
     draw_amount,
@@ -117,20 +119,27 @@ class MonthEndWorld(GeneratedWorld):
         }
 
     def draw(self, rng: random.Random, settings: Mapping[str, int], fits: Fits) -> Puzzle | None:
-        """One month; None where an amount does not allow its flaw, or two flaws cancel out."""
-        digits, cents = settings["digits"], bool(settings["cents"])
-        num_open = rng.randint(1, 2)
-        parties = draw_parties(rng, settings["flaws"] + settings["entries"] + num_open)
-        amounts = [draw_amount(rng, digits, cents) for _ in parties]
-        signed = [amount * rng.choice((-1, 1)) for amount in amounts]
-        causes = [rng.choice(CAUSES[: settings["kinds"]]) for _ in range(settings["flaws"])]
-        flaws = [draw_flaw(rng, *one) for one in zip(causes, parties, signed, strict=False)]
-        sound = [Line(party=parties[at], amount=signed[at]) for at in range(len(flaws), len(parties) - num_open)]
-        listed = [Line(party=p, amount=a) for p, a in zip(parties[-num_open:], amounts[-num_open:], strict=True)]
-        known = [flaw for flaw in flaws if flaw is not None]
-        if len(known) < len(flaws) or not all(fits(flaw.key) for flaw in known) or len(set(causes)) < len(causes):
+        """One month; None where there are fewer causes than flaws, or two flaws cancel out."""
+        digits, cents, num_open = settings["digits"], bool(settings["cents"]), rng.randint(1, 2)
+        if settings["flaws"] > settings["kinds"]:
             return None
-        return _puzzle(draw_month(rng, known, sound, listed), settings["given"])
+
+        def amount() -> Decimal:
+            return draw_amount(rng, digits, cents) * rng.choice((-1, 1))
+
+        flaws: list[Flaw] = []
+        for cause in rng.sample(CAUSES[: settings["kinds"]], settings["flaws"]):
+            flaw = None
+            while flaw is None or not fits(flaw.key):
+                flaw = draw_flaw(rng, cause, entities.vendor(rng), amount())
+            flaws.append(flaw)
+        flawed = {line.party for flaw in flaws for line in (*flaw.bank, *flaw.ledger)}
+        others = draw_parties(rng, settings["entries"] + num_open)
+        if flawed & set(others) or len(flawed) < len(flaws):
+            return None
+        sound = [Line(party=party, amount=amount()) for party in others[num_open:]]
+        listed = [Line(party=party, amount=abs(amount())) for party in others[:num_open]]
+        return _puzzle(draw_month(rng, flaws, sound, listed), settings["given"])
 
     def mutations(self, task: Task) -> list[str]:
         """Each step wrong, missing or misplaced; the entry reversed, halved, on a wrong account, posted in vain."""

@@ -50,7 +50,8 @@ class FinanceWritingWorld(GeneratedWorld):
 
     ``kinds``: how many of the kinds there may be, in the order of ``KINDS``: how many approvals an amount needs; a
     policy in three rules; whether the second approval may be skipped (each tenant's rule decides); a cash-flow report;
-    a payment reminder; refusals of a bypass with the allowed way. ``noise``: sentences before the question that do not matter.
+    a payment reminder; refusals of a bypass with the allowed way. ``noise``: sentences before the question that do not
+    matter.
     """
 
     dials: ClassVar[Mapping[str, Dial]] = {
