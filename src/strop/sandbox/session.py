@@ -14,8 +14,8 @@ from types import TracebackType
 
 from strop.sandbox.outcome import Limits, Outcome, SessionEnded, Tier
 
-_GRACE_S = 10.0
-"""How much longer than its limit a task may take to be reported, on a busy machine."""
+_GRACE_S = 60.0
+"""How much longer than its limit a task may take to be set up and reported, on a busy machine."""
 
 
 class Session:

@@ -21,6 +21,7 @@ from strop.sandbox.inside.seccomp import forbid
 from strop.sandbox.inside.task import Ends, become
 
 _TICK_S = 0.05
+_SETUP_S = 30.0
 _SCRATCH_INODES = 4096
 NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC
 
@@ -32,16 +33,20 @@ class Supervisor:
     the subreaper of whatever the task starts.
     """
 
-    def __init__(self, order: Mapping[str, Any], confinement: Mapping[str, Any], channel: socket.socket, owner: int):
+    def __init__(
+        self, order: Mapping[str, Any], confinement: Mapping[str, Any], channel: socket.socket, lifelines: Sequence[int]
+    ):
         self.limits: Mapping[str, Any] = order["limits"]
         self.keep: Sequence[str] = order["keep"]
         self.confinement = confinement
         self.channel = channel
-        self.owner = owner
+        self.lifelines = lifelines
         self.is_init: bool = confinement["namespaces"]
         self.output = {"stdout": bytearray(), "stderr": bytearray()}
         self.ready = b""
         self.scratch = ""
+        self.pid = 0
+        self.begun = 0.0  # the limit of time counts from the program's first step
 
     def start(self, content: int, stdin: int, requests: int, answers: int) -> NoReturn:
         """Fork the task, watch it, report, and end."""
@@ -51,17 +56,19 @@ class Supervisor:
             pipes = [os.pipe() for _ in range(3)]
             ends = Ends(stdin, pipes[0][1], pipes[1][1], requests, answers, content, pipes[2][1])
             num_processes = self.limits["processes"] + self._num_others()
-            started = time.monotonic()
-            pid = os.fork()
-            if pid == 0:
+            self.begun = time.monotonic()
+            self.pid = os.fork()
+            if self.pid == 0:
                 kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
                 self.channel.detach()  # or it closes, when it is forgotten, an fd that by then is the task's
                 become(ends, self.limits, self.scratch, num_processes, self._confine)
             for fd in ends:
                 os.close(fd)
-            report = self._watch(pid, started, [end for end, _ in pipes])
+            report = self._watch([end for end, _ in pipes])
         except BaseException as error:
             report = {"state": "infrastructure", "reason": f"{type(error).__name__}: {error}"}
+            with contextlib.suppress(OSError):
+                tree.kill_all(is_init=self.is_init)
         self._leave(report)
 
     def _enter(self) -> str:
@@ -94,38 +101,23 @@ class Supervisor:
         if self.confinement["seccomp"]:
             forbid()
 
-    def _watch(self, pid: int, started: float, ends: Sequence[int]) -> dict[str, Any]:
+    def _watch(self, ends: Sequence[int]) -> dict[str, Any]:
         """Until the task ends, or must: the report, with nothing of it left running."""
-        watched = os.pidfd_open(pid)
         names = dict(zip(ends, ("stdout", "stderr", "ready")))
-        poller = select.poll()
-        for fd in (*ends, watched, self.channel.fileno(), self.owner):
-            poller.register(fd, select.POLLIN)
-        cause: tuple[str, str] | None = None
-        while cause is None:
-            events = [fd for fd, _ in poller.poll(1000 * self._patience_s(pid, started))]
-            for fd in events:
-                if fd in names:
-                    if not self._read(fd, names[fd]):
-                        poller.unregister(fd)
-                elif fd != watched:
-                    cause = ("killed", "ended by the caller")
-            if watched in events:
-                break
-            cause = cause or self._excess(pid, started)
+        cause = self._until_over(names)
         if cause:
-            os.kill(pid, signal.SIGKILL)
-        _, status, _ = os.wait4(pid, 0)
-        wall_s = time.monotonic() - started
+            os.kill(self.pid, signal.SIGKILL)
+        _, status, _ = os.wait4(self.pid, 0)
+        wall_s = time.monotonic() - self.begun
         num_left = tree.kill_all(is_init=self.is_init)
         for fd in ends:
             os.set_blocking(fd, False)
             while self._read(fd, names[fd]):
                 pass
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         state, reason = cause or self._excess_of_output() or self._ending(status)
         if num_left and state != "infrastructure":
             reason = f"{reason}; {num_left} processes left behind were killed".lstrip("; ")
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "state": state,
             "reason": reason,
@@ -134,9 +126,30 @@ class Supervisor:
             "cpu_s": usage.ru_utime + usage.ru_stime,
         }
 
-    def _patience_s(self, pid: int, started: float) -> float:
-        left_s = started + self.limits["wall_s"] - time.monotonic()
-        left_s = max(0.0, min(left_s, self.limits["cpu_s"] - _cpu_s(pid))) + 0.001
+    def _until_over(self, names: Mapping[int, str]) -> tuple[str, str] | None:
+        """Read what the task writes until it is over: why it must end, None if it ended by itself."""
+        watched = os.pidfd_open(self.pid)
+        poller = select.poll()
+        for fd in (*names, watched, self.channel.fileno(), *self.lifelines):
+            poller.register(fd, select.POLLIN)
+        while True:
+            events = [fd for fd, _ in poller.poll(1000 * self._patience_s())]
+            for fd in events:
+                if fd in names:
+                    if not self._read(fd, names[fd]):
+                        poller.unregister(fd)
+                elif fd != watched:
+                    return "killed", "ended by the caller"
+            if watched in events:
+                return None
+            excess = self._excess()
+            if excess:
+                return excess
+
+    def _patience_s(self) -> float:
+        """When to look again at the latest."""
+        left_s = self.begun + (self.limits["wall_s"] if self.ready else _SETUP_S) - time.monotonic()
+        left_s = max(0.0, min(left_s, self.limits["cpu_s"] - _cpu_s(self.pid))) + 0.001
         return float(left_s if self.is_init else min(left_s, _TICK_S))
 
     def _read(self, fd: int, name: str) -> bool:
@@ -146,18 +159,22 @@ class Supervisor:
         except BlockingIOError:
             return False
         if name == "ready":
+            self.begun = self.begun if self.ready else time.monotonic()
             self.ready = (self.ready + found)[:500]
         else:
             kept = self.output[name]
             kept += found[: self.limits["output_kb"] * 1024 + 1 - len(kept)]
         return bool(found)
 
-    def _excess(self, pid: int, started: float) -> tuple[str, str] | None:
+    def _excess(self) -> tuple[str, str] | None:
         """The limit that the running task has passed."""
         limits = self.limits
-        if time.monotonic() - started >= limits["wall_s"]:
+        lasted_s = time.monotonic() - self.begun
+        if not self.ready:
+            return ("infrastructure", "the task was not set up in time") if lasted_s >= _SETUP_S else None
+        if lasted_s >= limits["wall_s"]:
             return "timeout", f"longer than {limits['wall_s']:g} s"
-        if _cpu_s(pid) >= limits["cpu_s"]:
+        if _cpu_s(self.pid) >= limits["cpu_s"]:
             return "cpu", f"more than {limits['cpu_s']:g} s of processor time"
         if not self.is_init and _size_bytes(self.scratch) > limits["scratch_mb"] << 20:
             return "output", f"files of more than {limits['scratch_mb']} MB together"

@@ -6,6 +6,7 @@ the memory from which the next is forked.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -38,23 +39,34 @@ def serve(confinement: Mapping[str, Any], control: int, owner: int) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     orders = socket.socket(fileno=control)
+    alive, held = os.pipe()  # its end tells the supervisors that this process has ended, however it did
     poller = select.poll()
     poller.register(orders, select.POLLIN)
     poller.register(owner, select.POLLIN)
     orders.send(b"ready")
-    while True:
-        if any(fd == owner for fd, _ in poller.poll()):
-            os._exit(0)
+    while not any(fd == owner for fd, _ in poller.poll()):
         message, fds, _, _ = socket.recv_fds(orders, 65536, 5)
         if not message:
-            os._exit(0)
+            break
         channel = socket.socket(fileno=fds[0])
         if _fork(channel, is_isolated=confinement["namespaces"]) == 0:
             orders.close()
-            Supervisor(json.loads(message), confinement, channel, owner).start(*fds[1:])
+            os.close(held)
+            Supervisor(json.loads(message), confinement, channel, (alive, owner)).start(*fds[1:])
         channel.close()
         for fd in fds[1:]:
             os.close(fd)
+    os.close(held)
+    _end(confinement["scratch"])
+
+
+def _end(scratch: str) -> NoReturn:
+    """End once all supervisors have, and leave no folder behind."""
+    with contextlib.suppress(OSError):
+        os.wait()  # returns, by failing, when there is no child left: their endings are ignored
+    with contextlib.suppress(OSError):
+        os.rmdir(scratch)
+    os._exit(0)
 
 
 def _fork(channel: socket.socket, *, is_isolated: bool) -> int:
