@@ -11,9 +11,14 @@
 | ``StackProgram`` | ``{"tests": [{"inputs": {"x": 3}, "expect": 9}, ...]}`` |
 | ``LedgerAnswer`` | ``{"books": ..., "records": ..., "statement": ..., "sources": [{"entry": "B3", "cause": ...}]}`` |
 | ``CodeAnswer`` | ``{"entry_point": "f", "tests": [{"call": [1], "expect": 2}]}``, ``check`` or ``stdin_tests`` |
+| ``JudgeVerifier`` | none, or ``{"answer": "Paris"}`` where the judge is shown it |
+| ``PairwiseJudge`` | ``{"answer": "the text to be better than"}`` |
+| ``LearnedReward`` | whatever its scorer asks for |
+| ``Ensemble`` | what its members ask for |
 | ``my_rewards.py:score`` | whatever columns the function asks for |
 """
 
+from strop.verifiers.anchors import Anchor, AnchoredJudge, AnchorReport, drift_p_value, measure_anchors
 from strop.verifiers.audit import (
     Audit,
     AuditCase,
@@ -27,6 +32,10 @@ from strop.verifiers.audit import (
     write_audits,
 )
 from strop.verifiers.code import CodeAnswer
+from strop.verifiers.ensemble import Ensemble
+from strop.verifiers.judge import Criterion, JudgeVerifier, PairwiseJudge, Rubric, position_bias
+from strop.verifiers.judge_model import JudgeModel
+from strop.verifiers.learned import LearnedReward, shepherd_labels, split_steps
 from strop.verifiers.ledger import LedgerAnswer
 from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.named import VERIFIERS, load_verifier
@@ -41,35 +50,50 @@ from strop.verifiers.user import UserVerifier, load_user_verifier
 
 __all__ = [
     "VERIFIERS",
+    "Anchor",
+    "AnchorReport",
+    "AnchoredJudge",
     "Audit",
     "AuditCase",
     "AuditFailure",
     "Audited",
     "BoundaryAnswer",
     "CodeAnswer",
+    "Criterion",
+    "Ensemble",
     "ExactAnswer",
     "GradingPool",
+    "JudgeModel",
+    "JudgeVerifier",
+    "LearnedReward",
     "LedgerAnswer",
     "MathAnswer",
     "NumberAnswer",
+    "PairwiseJudge",
     "RewritingProof",
+    "Rubric",
     "StackProgram",
     "ToolCallAnswer",
     "UserVerifier",
     "answer_cases",
     "audit",
     "detect_boundary",
+    "drift_p_value",
     "find_calls",
     "judge_all",
     "load_user_verifier",
     "load_verifier",
     "match_call",
+    "measure_anchors",
     "measure_boundary",
     "measure_calls",
     "parse_calls",
+    "position_bias",
     "read_audit",
     "reference_cases",
     "require_audit",
     "schema_problems",
+    "shepherd_labels",
+    "split_steps",
     "write_audits",
 ]
