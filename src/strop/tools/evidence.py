@@ -49,6 +49,11 @@ def citations(text: str) -> tuple[str, ...]:
     return tuple(_CITATION.findall(text))
 
 
+def sentences(text: str) -> tuple[str, ...]:
+    """The sentences of the text; a citation behind the full stop belongs to the sentence before."""
+    return tuple(sentence.strip() for sentence in _SENTENCE.split(text) if sentence.strip())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A sentence that states a figure or cites, beside the evidence."""
@@ -106,8 +111,7 @@ def ground(answer: str, evidence: Sequence[Evidence]) -> Grounding:
     for piece in evidence:
         named = figures(piece.id.replace("/", " "))  # what it is about stands in its name: treasury/acc-1234
         known[piece.id] = known.get(piece.id, frozenset()) | figures_of(piece.value) | named
-    sentences = [sentence.strip() for sentence in _SENTENCE.split(answer) if sentence.strip()]
-    claims = [_claim(sentence, known) for sentence in sentences]
+    claims = [_claim(sentence, known) for sentence in sentences(answer)]
     return Grounding(claims=tuple(claim for claim in claims if claim.cited or claim.unfounded))
 
 

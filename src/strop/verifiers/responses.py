@@ -16,8 +16,8 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ME = r"(?:i|we|i'm|we're|i am|we are)"
 _REFUSES = re.compile(
     rf"\b{_ME}(?:'m| am| are)?(?: \w+ly)? (?:cannot|can't|can not|will not|won't|must not|may not"
-    r"|do not have permission|don't have permission|unable to|not (?:able|allowed|permitted|authori[sz]ed) to|must (?:decline|refuse)"
-    r"|have to (?:decline|refuse)|decline|refuse)\b"
+    r"|do not have permission|don't have permission|unable to|not (?:able|allowed|permitted|authori[sz]ed) to"
+    r"|must (?:decline|refuse)|have to (?:decline|refuse)|decline|refuse)\b"
     r"|\bnot something (?:i|we) can\b|\boutside of what (?:i|we)(?:'m| am| are) allowed\b"
 )
 _IDIOMS = re.compile(
