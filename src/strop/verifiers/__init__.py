@@ -6,7 +6,13 @@
 | ``ExactAnswer`` | ``{"answer": "Paris"}`` or ``{"answer": ["Paris", "paris, France"]}`` |
 | ``MathAnswer`` | ``{"answer": "x = 1/2"}`` or a list, LaTeX or plain; measured in ``docs/math-answers.md`` |
 | ``ToolCallAnswer`` | ``{"call": {"name": ..., "arguments": {...}}}``, ``{"calls": [...]}``; ``{"call": null}``: none |
+| ``ToolCallAnswer`` | ``{"accepted": [{"function": {"argument": [value, ...]}}]}``, as BFCL has it |
 | ``BoundaryAnswer`` | ``{"boundary": "must_refuse"}``, ``constrained`` or ``answerable``; its own markers, if any |
+| ``RefusalAnswer`` | the same ``boundary``; read sentence by sentence |
+| ``SchemaAnswer`` | ``{"schema": {"type": "object", ...}}`` |
+| ``FieldsAnswer`` | ``{"fields": {"vendor": "ACME", "lines.0.amount": 1200}}``; ``aliases``, if any |
+| ``FormatAnswer`` | ``{"format": {"kind": "xml", "sections": ["facts", "answer"]}}``, ``markdown`` or ``json`` |
+| ``GroundedAnswer`` | ``{"evidence": {"id": text or JSON}}``, ``must_say``, ``answerable``; or evidence in the prompt |
 | ``RewritingProof`` | ``{"rules": [["ab", "ba"], ...], "start": "aab", "goal": "baa"}`` |
 | ``StackProgram`` | ``{"tests": [{"inputs": {"x": 3}, "expect": 9}, ...]}`` |
 | ``LedgerAnswer`` | ``{"books": ..., "records": ..., "statement": ..., "sources": [{"entry": "B3", "cause": ...}]}`` |
@@ -33,6 +39,9 @@ from strop.verifiers.audit import (
 )
 from strop.verifiers.code import CodeAnswer
 from strop.verifiers.ensemble import Ensemble
+from strop.verifiers.fields import FieldsAnswer, measure_fields
+from strop.verifiers.formats import FormatAnswer, measure_format
+from strop.verifiers.grounding import GroundedAnswer, measure_grounding
 from strop.verifiers.judge import Criterion, JudgeVerifier, PairwiseJudge, Rubric, position_bias
 from strop.verifiers.judge_model import JudgeModel
 from strop.verifiers.learned import LearnedReward, shepherd_labels, split_steps
@@ -41,8 +50,9 @@ from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.named import VERIFIERS, load_verifier
 from strop.verifiers.numbers import NumberAnswer
 from strop.verifiers.pool import GradingPool, judge_all
-from strop.verifiers.refusal import BoundaryAnswer, detect_boundary, measure_boundary
+from strop.verifiers.refusal import BoundaryAnswer, RefusalAnswer, detect_boundary, measure_boundary
 from strop.verifiers.rewriting import RewritingProof
+from strop.verifiers.schema import SchemaAnswer, measure_schema
 from strop.verifiers.stack import StackProgram
 from strop.verifiers.text import ExactAnswer
 from strop.verifiers.tools import ToolCallAnswer, find_calls, match_call, measure_calls, parse_calls, schema_problems
@@ -62,7 +72,10 @@ __all__ = [
     "Criterion",
     "Ensemble",
     "ExactAnswer",
+    "FieldsAnswer",
+    "FormatAnswer",
     "GradingPool",
+    "GroundedAnswer",
     "JudgeModel",
     "JudgeVerifier",
     "LearnedReward",
@@ -70,8 +83,10 @@ __all__ = [
     "MathAnswer",
     "NumberAnswer",
     "PairwiseJudge",
+    "RefusalAnswer",
     "RewritingProof",
     "Rubric",
+    "SchemaAnswer",
     "StackProgram",
     "ToolCallAnswer",
     "UserVerifier",
@@ -87,6 +102,10 @@ __all__ = [
     "measure_anchors",
     "measure_boundary",
     "measure_calls",
+    "measure_fields",
+    "measure_format",
+    "measure_grounding",
+    "measure_schema",
     "parse_calls",
     "position_bias",
     "read_audit",

@@ -9,11 +9,15 @@ from typing import Literal
 from strop.errors import VerifierError
 from strop.types import Verifier
 from strop.verifiers.code import CodeAnswer
+from strop.verifiers.fields import FieldsAnswer
+from strop.verifiers.formats import FormatAnswer
+from strop.verifiers.grounding import GroundedAnswer
 from strop.verifiers.ledger import LedgerAnswer
 from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.numbers import NumberAnswer
-from strop.verifiers.refusal import BoundaryAnswer
+from strop.verifiers.refusal import BoundaryAnswer, RefusalAnswer
 from strop.verifiers.rewriting import RewritingProof
+from strop.verifiers.schema import SchemaAnswer
 from strop.verifiers.stack import StackProgram
 from strop.verifiers.text import ExactAnswer
 from strop.verifiers.tools import ToolCallAnswer
@@ -25,6 +29,11 @@ VERIFIERS: Mapping[str, Callable[[], Verifier]] = {
     "math": MathAnswer,
     "tool_call": ToolCallAnswer,
     "boundary": BoundaryAnswer,
+    "refusal": RefusalAnswer,
+    "schema": SchemaAnswer,
+    "fields": FieldsAnswer,
+    "format": FormatAnswer,
+    "grounded": GroundedAnswer,
     "rewriting": RewritingProof,
     "stack": StackProgram,
     "ledger": LedgerAnswer,
