@@ -1,6 +1,7 @@
 """``strop audit``: a table, a file, and an exit code that a script can act on."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,21 @@ def test_a_users_function_without_known_answers_cannot_be_audited(strop, tmp_pat
 
 
 def test_all_means_every_named_verifier_and_every_world() -> None:
-    assert set(every_subject()) == {*VERIFIERS, *(f"world:{name}" for name in world_names())}
+    subjects = set(every_subject())
+    assert subjects | {"proof"} == {*VERIFIERS, *(f"world:{name}" for name in world_names())}
+    assert ("proof" in subjects) == (shutil.which("coqc") is not None)
+
+
+def test_what_this_machine_lacks_is_told_and_left_out_of_all_but_not_when_it_is_named(
+    strop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strop.pipeline.audits.every_subject", lambda: ("proof", "number"))
+    monkeypatch.setenv("PATH", "/nowhere")  # no coqc
+    answer = strop("audit", "--all")
+    assert answer.code == 0
+    assert "proof was not audited: Coq is not installed; apt-get install" in answer.err
+    assert "number" in answer.out
+    assert strop("audit", "proof").code == 2
 
 
 RECIPE = """

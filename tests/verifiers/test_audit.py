@@ -1,6 +1,7 @@
 """A verifier is trusted as far as its audit goes."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from planted_verifiers import Planted
-from strop.errors import RecipeError, VerifierError
+from strop.errors import MissingDependencyError, RecipeError, VerifierError
 from strop.pipeline.audits import find_subject
 from strop.pipeline.workspace import Workspace
 from strop.types import Completion, Task, Verdict
@@ -24,6 +25,7 @@ from strop.verifiers import (
     require_audit,
     write_audits,
 )
+from strop.verifiers.named import PROGRAMS
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,12 @@ def test_whatever_learns_from_a_verifier_needs_its_audit_or_a_reason() -> None:
 @pytest.mark.capability("RL-25")
 @pytest.mark.parametrize("name", sorted(VERIFIERS))
 def test_every_named_verifier_accepts_gold_and_rejects_mutations_and_cheats(name: str, tmp_path: Path) -> None:
-    subject = find_subject(name, Workspace.here(tmp_path), limit=8)
+    if name in PROGRAMS and shutil.which(PROGRAMS[name]) is None:
+        pytest.skip(f"{PROGRAMS[name]} is not installed")
+    try:
+        subject = find_subject(name, Workspace.here(tmp_path), limit=8)
+    except MissingDependencyError as error:
+        pytest.skip(error.what)
     kinds = {case.kind for case in subject.cases}
     assert kinds == {"gold", "mutation", "cheat"}
     audit(subject.verifier, subject.cases).require()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -12,6 +13,10 @@ from rich.text import Text
 from strop.cli import console
 from strop.errors import RecipeError, VerifierError
 from strop.pipeline.workspace import Workspace, require_writable
+
+if TYPE_CHECKING:
+    from strop.pipeline.audits import Subject
+    from strop.verifiers import Audit
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +29,7 @@ def audit(
         list[str] | None,
         typer.Argument(metavar="VERIFIER...", help="number, world:NAME, gsm8k:PATH, my_rewards.py:score …"),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every registered verifier and world.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every verifier and world that runs on this machine.")] = False,
     tasks: Annotated[str | None, typer.Option(help="A file whose `answer` column gives right and wrong ones.")] = None,
     columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, repeatable, for that file.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Tasks of a world, over all its levels, or of a file.")] = 40,
@@ -47,18 +52,16 @@ def audit(
     if output is not None:
         require_writable(output.parent)
     workspace, mapping = Workspace.here(), parse_columns(columns or [])
-    subjects = [
-        find_subject(name, workspace, tasks=tasks, columns=mapping, limit=limit, seed=seed)
-        for name in dict.fromkeys(names)
-    ]
+
+    def find(name: str) -> Subject:
+        return find_subject(name, workspace, tasks=tasks, columns=mapping, limit=limit, seed=seed)
+
     with console.Bars() as bars:
-        audits = audit_subjects(subjects, bars)
-    failed = []
-    for name, found in audits.items():
-        try:
-            found.require(max_false_accept=max_false_accept, max_false_reject=max_false_reject)
-        except VerifierError as error:
-            failed.append((name, error))
+        named = set(verifiers or ())
+        optional = [name for name in names if name not in named]
+        audits, absent = audit_subjects(list(dict.fromkeys(names)), find, optional=optional, progress=bars)
+    limits = {"max_false_accept": max_false_accept, "max_false_reject": max_false_reject}
+    failed = [(name, error) for name, found in audits.items() if (error := _failure(found, limits)) is not None]
     if output is not None:
         from strop.verifiers import write_audits
 
@@ -69,7 +72,17 @@ def audit(
         _print(audit_table(audits, policy_accuracy=accuracy, failed=[name for name, _ in failed]), failed)
         if output is not None:
             console.say(f"wrote {output}")
+    for name, why in absent.items():
+        console.say_on_stderr(f"{name} was not audited: {why.what}; {why.do}")
     raise typer.Exit(1 if failed else 0)
+
+
+def _failure(found: Audit, limits: Mapping[str, float]) -> VerifierError | None:
+    try:
+        found.require(**limits)
+    except VerifierError as error:
+        return error
+    return None
 
 
 def _print(table: object, failed: list[tuple[str, VerifierError]]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from strop.errors import RecipeError
+from strop.errors import MissingDependencyError, RecipeError, SandboxError, UserError
 from strop.pipeline.sources import benchmark_of, load_grader, read_rows, world_of
 from strop.pipeline.workspace import Workspace
 from strop.types import Progress, Task, Verifier
@@ -102,28 +103,47 @@ def cases_of_world(world: World, tasks: Sequence[Task]) -> list[AuditCase]:
 
 
 def every_subject() -> tuple[str, ...]:
-    """Every registered verifier and world, by name; what is in a user's file or a benchmark's is not among them."""
-    from strop.verifiers import VERIFIERS
+    """Every registered verifier and world, by name; what is in a user's file or a benchmark's is not among them.
+
+    Nor is a verifier whose program, such as ``coqc``, is not installed.
+    """
+    from strop.verifiers.named import PROGRAMS, VERIFIERS
     from strop.worlds import world_names
 
-    return (*VERIFIERS, *(f"world:{name}" for name in world_names()))
+    verifiers = [name for name in VERIFIERS if name not in PROGRAMS or shutil.which(PROGRAMS[name])]
+    return (*verifiers, *(f"world:{name}" for name in world_names()))
 
 
-def audit_subjects(subjects: Sequence[Subject], progress: Progress | None = None) -> dict[str, Audit]:
-    """The audit of each by its name; what their verifiers opened is closed. Raises: what a verifier raises."""
+def audit_subjects(
+    names: Sequence[str],
+    find: Callable[[str], Subject],
+    *,
+    optional: Collection[str] = (),
+    progress: Progress | None = None,
+) -> tuple[dict[str, Audit], dict[str, UserError]]:
+    """The audit of each by its name, and why an ``optional`` one cannot be had on this machine.
+
+    What the verifiers opened is closed. Raises: what ``find`` and a verifier raise, but for a package or sandbox that
+    an optional one lacks.
+    """
     from strop.verifiers import audit
 
-    found = {}
-    for done, subject in enumerate(subjects):
+    found: dict[str, Audit] = {}
+    absent: dict[str, UserError] = {}
+    for done, name in enumerate(names, 1):
+        try:
+            subject = find(name)
+            with ExitStack() as stack:
+                if hasattr(subject.verifier, "close"):
+                    stack.callback(subject.verifier.close)
+                found[name] = audit(subject.verifier, subject.cases)
+        except (MissingDependencyError, SandboxError) as error:
+            if name not in optional:
+                raise
+            absent[name] = error
         if progress is not None:
-            progress("audit", done, len(subjects), {})
-        with ExitStack() as stack:
-            if hasattr(subject.verifier, "close"):
-                stack.callback(subject.verifier.close)
-            found[subject.name] = audit(subject.verifier, subject.cases)
-    if progress is not None:
-        progress("audit", len(subjects), len(subjects), {})
-    return found
+            progress("audit", done, len(names), {})
+    return found, absent
 
 
 def audit_table(audits: Mapping[str, Audit], *, policy_accuracy: float, failed: Sequence[str]) -> Table:
