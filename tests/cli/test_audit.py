@@ -29,7 +29,12 @@ def test_a_sound_verifier_passes_and_its_file_says_so(strop, tmp_path: Path) -> 
     assert "right 20%" in answer.out
     assert answer.out.count("passed") == 2
     assert "wrote out/audit.json" in answer.out
-    assert read_audit(tmp_path / "out" / "audit.json", NumberAnswer()).num_cheats > 10
+    found = read_audit(tmp_path / "out" / "audit.json", NumberAnswer())
+    assert found.num_cheats > 10
+    purity = json.loads((tmp_path / "out" / "audit.json").read_text())["audits"]["number"]["purity"]
+    pure = found.purity(0.2)
+    assert pure is not None
+    assert purity == {"policy_accuracy": 0.2, "value": 1.0, "interval": [pure[1].low, 1.0]}
 
 
 @pytest.mark.capability("RL-25", "RL-26")

@@ -17,6 +17,7 @@
 | ``StackProgram`` | ``{"tests": [{"inputs": {"x": 3}, "expect": 9}, ...]}`` |
 | ``LedgerAnswer`` | ``{"books": ..., "records": ..., "statement": ..., "sources": [{"entry": "B3", "cause": ...}]}`` |
 | ``CodeAnswer`` | ``{"entry_point": "f", "tests": [{"call": [1], "expect": 2}]}``, ``check`` or ``stdin_tests`` |
+| ``ProofAnswer`` | ``{"system": "coq", "statement": "forall n : nat, n + 0 = n"}``, perhaps ``preamble``, ``axioms`` |
 | ``JudgeVerifier`` | none, or ``{"answer": "Paris"}`` where the judge is shown it |
 | ``PairwiseJudge`` | ``{"answer": "the text to be better than"}`` |
 | ``LearnedReward`` | whatever its scorer asks for |
@@ -50,6 +51,7 @@ from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.named import VERIFIERS, load_verifier
 from strop.verifiers.numbers import NumberAnswer
 from strop.verifiers.pool import GradingPool, judge_all
+from strop.verifiers.proofs import ProofAnswer
 from strop.verifiers.refusal import BoundaryAnswer, RefusalAnswer, detect_boundary, measure_boundary
 from strop.verifiers.rewriting import RewritingProof
 from strop.verifiers.schema import SchemaAnswer, measure_schema
@@ -83,6 +85,7 @@ __all__ = [
     "MathAnswer",
     "NumberAnswer",
     "PairwiseJudge",
+    "ProofAnswer",
     "RefusalAnswer",
     "RewritingProof",
     "Rubric",

@@ -15,6 +15,7 @@ from strop.verifiers.grounding import GroundedAnswer
 from strop.verifiers.ledger import LedgerAnswer
 from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.numbers import NumberAnswer
+from strop.verifiers.proofs import ProofAnswer
 from strop.verifiers.refusal import BoundaryAnswer, RefusalAnswer
 from strop.verifiers.rewriting import RewritingProof
 from strop.verifiers.schema import SchemaAnswer
@@ -38,7 +39,10 @@ VERIFIERS: Mapping[str, Callable[[], Verifier]] = {
     "stack": StackProgram,
     "ledger": LedgerAnswer,
     "code": CodeAnswer,
+    "proof": ProofAnswer,
 }
+PROGRAMS: Mapping[str, str] = {"proof": "coqc"}
+"""Verifier → the program of the system without which it cannot be audited."""
 
 
 def load_verifier(spec: str, *, timeout_s: float = 5.0, on_error: Literal["raise", "record"] = "raise") -> Verifier:
