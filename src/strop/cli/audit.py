@@ -45,6 +45,7 @@ def audit(
     """Print a row a verifier and what failed; write everything with --output."""
     from strop.pipeline.audits import audit_subjects, audit_table, every_subject, find_subject
     from strop.pipeline.sources import parse_columns
+    from strop.verifiers.audit import audits_record, write_audits
 
     names = [*(verifiers or ()), *(every_subject() if all_ else ())]
     if not names:
@@ -63,11 +64,9 @@ def audit(
     limits = {"max_false_accept": max_false_accept, "max_false_reject": max_false_reject}
     failed = [(name, error) for name, found in audits.items() if (error := _failure(found, limits)) is not None]
     if output is not None:
-        from strop.verifiers import write_audits
-
-        write_audits(output, audits)
+        write_audits(output, audits, policy_accuracy=accuracy)
     if as_json:
-        print(json.dumps({"audits": {name: found.to_json() for name, found in audits.items()}}, indent=2))
+        print(json.dumps(audits_record(audits, policy_accuracy=accuracy), indent=2))
     else:
         _print(audit_table(audits, policy_accuracy=accuracy, failed=[name for name, _ in failed]), failed)
         if output is not None:

@@ -120,14 +120,26 @@ class Audit:
         high = kept_purity(policy_accuracy, 1 - rejects.low, accepts.low)
         return kept_purity(policy_accuracy, a, b), Interval(low, high)
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything as plain values, the rates and their intervals among them."""
+    def to_json(self, *, policy_accuracy: float = 0.5) -> dict[str, Any]:
+        """Everything as plain values, the rates and the purity with their intervals among them."""
         rates = {}
         for name in ("false_accept", "false_reject"):
             interval = getattr(self, f"{name}_interval")
             rates[name] = getattr(self, name)
             rates[f"{name}_interval"] = [interval.low, interval.high] if interval else None
-        return {**asdict(self), "latency_s": list(self.latency_s), **rates, "passed": self.is_passed}
+        pure = self.purity(policy_accuracy)
+        purity = {
+            "policy_accuracy": policy_accuracy,
+            "value": pure[0] if pure else None,
+            "interval": [pure[1].low, pure[1].high] if pure else None,
+        }
+        return {
+            **asdict(self),
+            "latency_s": list(self.latency_s),
+            **rates,
+            "purity": purity,
+            "passed": self.is_passed,
+        }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Audit:
@@ -289,11 +301,16 @@ def require_audit(verifier: Verifier, audit: Audited | None, unaudited: str = ""
     return f"none: {unaudited}"
 
 
-def write_audits(path: Path | str, audits: Mapping[str, Audit]) -> None:
-    """Write what was audited, by the name under which it was asked for, as JSON, atomically. Raises: OutputError."""
+def audits_record(audits: Mapping[str, Audit], *, policy_accuracy: float = 0.5) -> dict[str, Any]:
+    """What was audited, by the name under which it was asked for, as plain values."""
+    return {"audits": {name: found.to_json(policy_accuracy=policy_accuracy) for name, found in audits.items()}}
+
+
+def write_audits(path: Path | str, audits: Mapping[str, Audit], *, policy_accuracy: float = 0.5) -> None:
+    """Write ``audits_record`` as JSON, atomically. Raises: OutputError."""
     from strop.files import write_json
 
-    write_json(path, {"audits": {name: found.to_json() for name, found in audits.items()}})
+    write_json(path, audits_record(audits, policy_accuracy=policy_accuracy))
 
 
 def read_audit(path: Path | str, verifier: Verifier) -> Audit:
