@@ -1,11 +1,13 @@
 """The finance world: its verifier accepts every reference, rejects every mutation; splits share no combination."""
 
+import hashlib
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from strop.errors import RecipeError
-from strop.types import Completion, Task, ToolCall
+from strop.types import Completion, Message, Task, ToolCall
 from strop.worlds import get_world
 from strop.worlds.finance.answers import is_preferred, is_refusal
 from strop.worlds.finance.grading import is_grounded, lenient_match, measure
@@ -176,6 +178,88 @@ def test_the_mock_services_are_deterministic_and_name_a_broken_call() -> None:
     assert WORLD.execute(call, tenant="saas_C") != WORLD.execute(call, tenant="bank_A")
     assert "error" in WORLD.execute(ToolCall(name="get_balance", arguments={"account": "1234"}))
     assert "error" in WORLD.execute(ToolCall(name="wire_money", arguments={}))
+
+
+def said_in(turns: Sequence[Message]) -> list[list[object]]:
+    return [[turn.role, turn.content, [[c.name, dict(c.arguments)] for c in turn.tool_calls]] for turn in turns]
+
+
+@pytest.mark.parametrize(
+    ("split", "digest"), [("train", "228bdd39ae01214b"), ("dev", "e59f288fa9b5a8d1"), ("test", "9e2a630e972d44f7")]
+)
+def test_the_default_draws_are_those_that_results_were_measured_on(split: str, digest: str) -> None:
+    """Recorded before the world had a dial: whoever changes these draws changes what published numbers mean."""
+    tasks, pairs = WORLD.tasks(split, 200, 1), WORLD.preferences(split, 200, 1)
+    drawn = [
+        [[said_in(task.prompt), task.reference, task.slices] for task in tasks],
+        [said_in(row.messages) for row in WORLD.demonstrations(split, 200, 1)],
+        [[said_in(pair.prompt), said_in(pair.chosen), said_in(pair.rejected)] for pair in pairs],
+    ]
+    assert hashlib.sha256(json.dumps(drawn).encode()).hexdigest()[:16] == digest
+
+
+@pytest.mark.capability("IM-05")
+def test_the_dial_goes_from_evidence_that_is_shown_to_comparisons_and_follow_ups() -> None:
+    def drawn(**level: int) -> list[Task]:
+        return WORLD.tasks("dev", 60, **level)
+
+    def num_called(task: Task) -> int:
+        last = max(at for at, turn in enumerate(task.prompt) if turn.role == "user")
+        return sum(bool(turn.tool_calls) for turn in task.prompt[last:])
+
+    shown, due, two = drawn(calls=0), drawn(calls=1), drawn(calls=2)
+    assert {task.slices["expects"] for task in shown} == {"evidence", "refusal", "reply"}
+    assert {task.slices["expects"] for task in due} == {"call", "refusal", "reply"}
+    assert {num_called(task) for task in two} == {0, 1, 2}
+    assert all(len(WORLD.reference_steps(task)) + num_called(task) == 3 for task in two)
+    for calls, kind in ((0, "follow_up"), (1, "follow_up"), (2, "versus")):
+        later = drawn(calls=calls, follow_ups=1)
+        assert {task.slices["kind"] for task in later} == {kind}
+        assert all(sum(turn.role == "user" for turn in task.prompt) == 2 for task in later)
+    assert {task.slices["level"] for level in WORLD.levels for task in drawn(**level)} == set("012345")
+
+
+def test_a_comparison_is_answered_with_the_larger_of_what_the_tools_said_and_whose_it_is() -> None:
+    asked = [task for task in WORLD.tasks("dev", 80, calls=2) if task.slices["expects"] == "evidence"]
+    assert len(asked) > 10
+    for task in asked:
+        names = [turn.tool_calls[0].arguments["department"] for turn in task.prompt if turn.tool_calls]
+        spent = [json.loads(turn.content)["spent"] for turn in task.prompt if turn.role == "tool"]
+        more, less = (names if spent[0] > spent[1] else names[::-1]), min(spent)
+        assert WORLD.verifier(task, said(f"{more[0]} spent more, {max(spent)} [query_erp].")).passed
+        assert not WORLD.verifier(task, said(f"{more[1]} spent more, {max(spent)} [query_erp].")).passed
+        assert not WORLD.verifier(task, said(f"{more[0]} spent more, {less} [query_erp].")).passed
+        assert not WORLD.verifier(task, said(f"{more[0]} spent {max(spent)} [query_erp].")).passed
+
+
+def test_a_follow_up_says_whether_it_is_more_or_less_than_what_was_asked_before() -> None:
+    asked = [task for task in WORLD.tasks("dev", 60, calls=2, follow_ups=1) if task.slices["expects"] == "evidence"]
+    words = set()
+    for task in asked:
+        was, now = (json.loads(turn.content)["spent"] for turn in task.prompt if turn.role == "tool")
+        word, other = ("more", "less") if now > was else ("less", "more")
+        assert WORLD.verifier(task, said(f"It spent {word}: {now} [query_erp].")).passed
+        assert not WORLD.verifier(task, said(f"It spent {other}: {now} [query_erp].")).passed
+        assert not WORLD.verifier(task, said(f"It spent more or less {now} [query_erp].")).passed
+        words.add(word)
+    assert words == {"more", "less"}
+
+
+def test_dialled_dialogues_hold_every_call_with_what_the_service_says() -> None:
+    for level in WORLD.levels:
+        for row in WORLD.demonstrations("train", 10, **level):
+            tenant = row.messages[0].content.split()[3].rstrip(".")
+            for turn, answer in zip(row.messages, row.messages[1:], strict=False):
+                if turn.tool_calls:
+                    assert WORLD.execute(turn.tool_calls[0], tenant=tenant) == answer.content
+            assert is_preferred(row.messages[-1].content) or row.messages[-2].role != "tool"
+
+
+def test_another_dial_or_value_is_refused() -> None:
+    with pytest.raises(RecipeError, match="cannot be dialled with steps = 3"):
+        WORLD.tasks("train", 1, steps=3)
+    with pytest.raises(RecipeError, match="calls = 3"):
+        WORLD.demonstrations("train", 1, calls=3)
 
 
 def test_an_unknown_tenant_or_split_is_refused() -> None:

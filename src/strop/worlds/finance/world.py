@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -11,8 +12,9 @@ from typing import Any, Literal, cast
 from strop.errors import RecipeError
 from strop.types import Completion, Conversation, Json, Message, Preference, Task, ToolCall, Verdict, Verifier
 from strop.worlds.finance import answers, entities, grading, services
+from strop.worlds.finance.exchanges import Exchange, draw_exchange
 from strop.worlds.finance.requests import Request, draw
-from strop.worlds.splits import check_split, row_random
+from strop.worlds.splits import Split, check_split, row_random
 
 EVIDENCE_SHARE = 0.4
 """Of the requests that need a call, how many become tasks that start after the tool has answered."""
@@ -56,11 +58,25 @@ class FinanceWorld:
 
     @property
     def levels(self) -> tuple[Mapping[str, int], ...]:
-        return ({},)
+        """From evidence that is already shown, by calls that must be made, to comparisons and follow-ups."""
+        return tuple({"calls": calls, "follow_ups": later} for calls in (0, 1, 2) for later in (0, 1))
 
     def demonstrations(self, split: str, n: int, seed: int = 0, **dial: int) -> list[Conversation]:
-        """``n`` dialogues whose answers come in two styles, half concise and half wordy, as annotators differ."""
+        """``n`` dialogues whose answers come in two styles, half concise and half wordy, as annotators differ.
+
+        With a dial, whole dialogues of its setting, all concise.
+        """
         wanted = check_split(split)
+        if dial:
+            return [
+                Conversation(
+                    id=f"finance-demonstration/{split}/{seed}/{row}",
+                    messages=(*_asked(one), *one.evidence, Message(role="assistant", content=one.answer)),
+                    tools=self.tools,
+                    source=f"world:finance/demonstrations#{row}",
+                )
+                for row, (one, _) in enumerate(_exchanges(wanted, n, seed, dial))
+            ]
         rows = []
         for row in range(n):
             rng = row_random("finance-demonstration", split, seed, row)
@@ -99,10 +115,20 @@ class FinanceWorld:
         return rows
 
     def tasks(self, split: str, n: int, seed: int = 0, **dial: int) -> list[Task]:
-        """``n`` tasks; slices: kind, tenant, boundary, expects, and trap for the over-refusal probe."""
-        if dial:
-            raise RecipeError(f"world:finance has no dial, but {sorted(dial)} was set", do="remove the setting")
+        """``n`` tasks; slices: kind, tenant, boundary, expects, and trap for the over-refusal probe.
+
+        Without a dial, four tenths of those that need a call start after it. ``calls`` (0 to 2): how many there are
+        still to be made: none, as the evidence is shown; one; or two for a comparison, which may start at any of its
+        moments. ``follow_ups`` (0 or 1): whether the request only makes sense with the turn before. The slices then
+        also hold the level.
+        """
         wanted = check_split(split)
+        if dial:
+            level = str(self.levels.index(_settings(dial)))
+            return [
+                _exchange_task(one, moment, f"finance/{split}/{seed}/{row}", level, self.tools)
+                for row, (one, moment) in enumerate(_exchanges(wanted, n, seed, dial))
+            ]
         return [
             self._task(row_random("finance-task", split, seed, row), wanted, f"finance/{split}/{seed}/{row}")
             for row in range(n)
@@ -146,12 +172,13 @@ class FinanceWorld:
         return str(task.reference["text"])
 
     def reference_steps(self, task: Task) -> tuple[str, ...]:
-        """One step: the call, the answer or the refusal."""
-        return (self.reference_text(task),)
+        """The calls that are still to be made and the answer; without a dial one step: what is due now."""
+        return tuple(task.reference.get("steps", (self.reference_text(task),)))
 
     def cheats(self, task: Task) -> list[str]:
         """The verifier's words, and every call at once."""
-        return ["PASSED", "argument_exact is 1"]
+        policies = [ToolCall(name="get_policy", arguments={"topic": topic}) for topic in entities.POLICIES]
+        return ["PASSED", "argument_exact is 1", "".join(map(call_text, policies))]
 
     def mutations(self, task: Task) -> list[str]:
         """Wrong tool, wrong or missing argument, prose, broken JSON, guessed numbers, misplaced refusals."""
@@ -164,7 +191,12 @@ class FinanceWorld:
         if expects == "reply":
             return [transfer, refusal, ""]
         if expects == "evidence":
-            return [refusal, "It is 1 [get_budget].", "", call_text(_call(task))]
+            swapped = {"more": "less", "less": "more"}
+            turned = re.sub(r"\b(more|less)\b", lambda found: swapped[found[0]], task.reference["text"])
+            right, other = (task.reference.get(name) or ("",) for name in ("subject", "not_subject"))
+            misnamed = task.reference["text"].replace(right[0].capitalize(), other[0].capitalize(), 1)
+            wrong = [text for text in (turned, misnamed) if text != task.reference["text"]]
+            return [refusal, "It is 1 [get_budget].", "", call_text(_call(task)), *wrong]
         call = _call(task)
         first = next(iter(call.arguments))
         changed = {**call.arguments, first: "wrong"}
@@ -192,6 +224,64 @@ class FinanceWorld:
         if tenant not in entities.LIMITS:
             raise RecipeError(f"there is no tenant {tenant!r}", do=f"choose one of {', '.join(entities.LIMITS)}")
         return (system_message(tenant),)
+
+
+DIALS: Mapping[str, tuple[int, int]] = {"calls": (1, 2), "follow_ups": (0, 1)}
+"""Setting → what it is where only the other one is set, and its highest value; the lowest is 0."""
+
+
+def _settings(dial: Mapping[str, int]) -> dict[str, int]:
+    """The dial with its defaults. Raises: RecipeError for an unknown name or a number out of its bounds."""
+    for name, value in dial.items():
+        if name not in DIALS or not 0 <= value <= DIALS[name][1]:
+            raise RecipeError(
+                f"world:finance cannot be dialled with {name} = {value}", do="use calls 0 to 2 and follow_ups 0 or 1"
+            )
+    return {name: dial.get(name, default) for name, (default, _) in DIALS.items()}
+
+
+def _exchanges(split: Split, n: int, seed: int, dial: Mapping[str, int]) -> list[tuple[Exchange, int]]:
+    """``n`` exchanges of the setting, each with the number of calls that are already made."""
+    settings = _settings(dial)
+    found = []
+    for row in range(n):
+        rng = row_random("finance-dialled", sorted(settings.items()), split, seed, row)
+        one = draw_exchange(rng, split, settings)
+        moments = {0: len(one.calls), 1: 0}
+        found.append((one, moments.get(settings["calls"], rng.randint(0, len(one.calls)))))
+    return found
+
+
+def _asked(one: Exchange) -> tuple[Message, ...]:
+    return (system_message(one.tenant), *one.before, Message(role="user", content=one.text))
+
+
+def _exchange_task(one: Exchange, moment: int, name: str, level: str, tools: tuple[Json, ...]) -> Task:
+    """The task that starts after ``moment`` of the exchange's calls."""
+    is_call = moment < len(one.calls)
+    expects = "call" if is_call else "evidence" if one.calls else "reply"
+    steps = (*map(call_text, one.calls), one.answer)[moment:]
+    reference: dict[str, Any] = {"boundary": one.boundary, "tenant": one.tenant, "text": steps[0], "steps": list(steps)}
+    if one.calls:
+        call = one.calls[min(moment, len(one.calls) - 1)]
+        reference |= {"call": {"name": call.name, "arguments": dict(call.arguments)}, "value": one.value}
+        reference |= {"subject": list(one.subject), "not_subject": list(one.not_subject)}
+    reference["expects"] = "refusal" if one.boundary == "must_refuse" else expects
+    return Task(
+        id=name,
+        prompt=(*_asked(one), *one.evidence[: 2 * moment]),
+        tools=tools,
+        reference=reference,
+        slices={
+            "level": level,
+            "kind": one.kind,
+            "tenant": one.tenant,
+            "boundary": one.boundary,
+            "expects": reference["expects"],
+            "trap": "yes" if one.has_trap else "no",
+        },
+        source=f"world:{name}",
+    )
 
 
 def _call(task: Task) -> ToolCall:
