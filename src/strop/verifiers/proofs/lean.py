@@ -23,9 +23,10 @@ _DIRECTIVE = re.compile(r"(?:open|set_option|universe|variable|namespace|section
 _ASSUMED = re.compile(rf"'{JUDGE}\.judge' (?:depends on axioms: \[([^\]]*)\]|(does not depend on any axioms))")
 _MACHINERY = re.compile(
     r"(?<![\w.])(?:import|macro|macro_rules|notation3?|infix[lr]?|prefix|postfix|syntax|declare_syntax_cat|elab|elab_rules"
-    r"|initialize|builtin_initialize|unsafe|implemented_by|extern|csimp|run_cmd|run_tac|run_meta|run_elab|by_elab|attribute"
-    r"|axiom|instance|debug\.\w+|eval|print|reduceBool|ofReduceBool|native_decide)(?![\w'])"
-    r"|#\w+|@\[|\b(?:Lean|IO|Elab|MetaM|TacticM|CommandElabM|addDecl\w*|skipKernelTC)\b"
+    r"|initialize|builtin_initialize|unsafe|implemented_by|extern|csimp|run_\w+|by_elab|attribute|d?simproc\w*"
+    r"|register_\w+|axiom|instance|debug\.\w+|native_decide)(?![\w'])"
+    r"|#eval|@\[(?!(?:simp|norm_cast|ext|reducible)\])"
+    r"|\b(?:Lean|IO|Elab|MetaM|TacticM|CommandElabM|addDecl\w*|skipKernelTC|reduceBool|ofReduceBool)\b"
 )
 _QUOTES = re.compile(r"[\"«»]")
 _LIMITS = Limits(
