@@ -14,7 +14,7 @@ from strop.types import Completion
 from strop.verifiers.code import CodeAnswer
 from strop.worlds.benchmarks.humaneval import load_humaneval
 
-NUM_MUTATIONS = 7
+NUM_MUTATIONS = 10
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +31,25 @@ def rows(shared_data: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (shared_data / "humaneval" / "HumanEval.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.capability("PI-66")
-def test_all_164_canonical_solutions_pass_in_both_forms(judge: CodeAnswer, shared_data: Path) -> None:
+def check_canonical(judge: CodeAnswer, shared_data: Path, which: slice) -> int:
+    """How many of these tasks were tried; each canonical solution must pass as a continuation and as a whole."""
     tasks = load_humaneval(shared_data / "humaneval" / "HumanEval.jsonl")
-    assert len(tasks) == 164
-    for task, row in zip(tasks, rows(shared_data), strict=True):
+    for task, row in list(zip(tasks, rows(shared_data), strict=True))[which]:
         assert judge(task, said(row["canonical_solution"])).passed
         whole = f"Here it is:\n```python\n{row['prompt']}{row['canonical_solution']}```\nDone."
         assert judge(task, said(whole)).passed
+    return len(tasks[which])
+
+
+@pytest.mark.capability("PI-66")
+def test_canonical_solutions_whose_checks_are_loops_with_helpers_pass(judge: CodeAnswer, shared_data: Path) -> None:
+    assert check_canonical(judge, shared_data, slice(32, 56, 6)) == 4  # 32, 38, 44, 50: poly, encode_cyclic ...
+
+
+@pytest.mark.slow
+@pytest.mark.capability("PI-66")
+def test_all_164_canonical_solutions_pass_in_both_forms(judge: CodeAnswer, shared_data: Path) -> None:
+    assert check_canonical(judge, shared_data, slice(None)) == 164
 
 
 @pytest.mark.slow
@@ -61,5 +72,5 @@ def test_on_over_1000_mutated_solutions_the_verdict_is_that_of_an_unsandboxed_ru
     print(f"{seen.total()} mutations, {passed} still pass, {len(different)} verdicts differ: {sorted(seen.items())}")
     assert not different
     assert seen.total() >= 1000
-    assert len({kind for kind, _ in seen}) == 10
+    assert len({kind for kind, _ in seen}) == 9
     assert 50 <= passed <= seen.total() // 2, "mutations that change nothing must pass, the others fail"
