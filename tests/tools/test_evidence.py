@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from strop.tools import Evidence, ToolRecord, ToolResult, citations, evidence_of, ground
+from strop.tools.evidence import sentences
 from strop.types import ToolCall
 
 EVIDENCE = (
@@ -78,3 +79,14 @@ def test_what_a_source_is_about_stands_in_its_name() -> None:
 
 def test_citations_are_found_in_order() -> None:
     assert citations("a [x-1] b [y/2]. [no spaces] [] [z:3]") == ("x-1", "y/2", "z:3")
+
+
+def test_a_citation_behind_the_full_stop_ends_its_sentence() -> None:
+    assert sentences("A is 1. [a] [b] B is 2 [c]. C is 3.5 [d]!\nD") == (
+        "A is 1 [a] [b].",
+        "B is 2 [c].",
+        "C is 3.5 [d]!",
+        "D",
+    )
+    borrowed = ground("Sales spent 1,200. [erp/sales-2025-Q3] At most 40 a day.", EVIDENCE)
+    assert borrowed.grounded == 0.5, "the second claim cites nothing of its own"

@@ -7,8 +7,13 @@ import pytest
 from strop.errors import VerifierError
 from strop.types import Completion, Task
 from strop.verifiers import AuditCase, BoundaryAnswer, audit, detect_boundary, measure_boundary
-from strop.verifiers.refusal import DUE_RESPONSE, RefusalAnswer
-from strop.verifiers.responses import RESPONSES, classify_response, sensitivity_specificity
+from strop.verifiers.responses import (
+    DUE_RESPONSE,
+    RESPONSES,
+    RefusalAnswer,
+    classify_response,
+    sensitivity_specificity,
+)
 
 
 def said(text: str, finish_reason: str = "stop") -> Completion:

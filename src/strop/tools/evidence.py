@@ -12,6 +12,7 @@ from strop.tools.session import ToolRecord
 
 _CITATION = re.compile(r"\[([^\[\]\s]{1,120})\]")
 _SENTENCE = re.compile(r"(?<=[.!?])(?!\S)\s*(?![\s\[])|\n+")
+_BEHIND = re.compile(r"([.!?])((?:[ \t]*\[[^\[\]\s]{1,120}\])+)(?=\s|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,9 @@ def citations(text: str) -> tuple[str, ...]:
 
 
 def sentences(text: str) -> tuple[str, ...]:
-    """The sentences of the text; a citation behind the full stop belongs to the sentence before."""
-    return tuple(sentence.strip() for sentence in _SENTENCE.split(text) if sentence.strip())
+    """The sentences of the text; a citation behind the full stop is moved into the sentence before."""
+    moved = _BEHIND.sub(r"\2\1", text)
+    return tuple(sentence.strip() for sentence in _SENTENCE.split(moved) if sentence.strip())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,8 @@ from strop.verifiers.named import VERIFIERS, load_verifier
 from strop.verifiers.numbers import NumberAnswer
 from strop.verifiers.pool import GradingPool, judge_all
 from strop.verifiers.proofs import ProofAnswer
-from strop.verifiers.refusal import BoundaryAnswer, RefusalAnswer, detect_boundary, measure_boundary
+from strop.verifiers.refusal import BoundaryAnswer, detect_boundary, measure_boundary
+from strop.verifiers.responses import RefusalAnswer, classify_response, sensitivity_specificity
 from strop.verifiers.rewriting import RewritingProof
 from strop.verifiers.schema import SchemaAnswer, measure_schema
 from strop.verifiers.stack import StackProgram
@@ -95,6 +96,7 @@ __all__ = [
     "UserVerifier",
     "answer_cases",
     "audit",
+    "classify_response",
     "detect_boundary",
     "drift_p_value",
     "find_calls",
@@ -115,6 +117,7 @@ __all__ = [
     "reference_cases",
     "require_audit",
     "schema_problems",
+    "sensitivity_specificity",
     "shepherd_labels",
     "split_steps",
     "write_audits",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from strop.digests import digest_file, digest_json
 from strop.errors import VerifierError
@@ -16,6 +16,9 @@ from strop.verifiers.accepted import is_same
 from strop.verifiers.calls import spoken
 from strop.verifiers.schema import json_of
 from strop.verifiers.text import normalise
+
+if TYPE_CHECKING:
+    from strop.verifiers.audit import AuditCase
 
 _LABELLED = re.compile(
     r"^[ \t>#*+\-•]*(?P<label>[^\W\d][^:\n|]{0,60}?)[ \t*_`]*:[ \t*_`]*(?P<value>[^\s*_`][^\n]*?)[ \t*_`]*$", re.M
@@ -198,3 +201,10 @@ def measure_fields(task: Task, completion: Completion) -> dict[str, float | None
     latter. 0 for an answer that cannot be read."""
     verdict = FieldsAnswer()(task, completion)
     return {name: verdict.measures.get(name, 0.0) for name in ("field_complete", "field_present")}
+
+
+def audit_cases() -> list[AuditCase]:
+    """Answers of known worth, by which it is audited."""
+    from strop.verifiers.form_cases import fields_cases
+
+    return fields_cases()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from strop.digests import digest_file, digest_json
 from strop.errors import VerifierError
@@ -14,6 +14,9 @@ from strop.verifiers.calls import spoken
 from strop.verifiers.markup import Element, Heading, Markdown, Table, read_markdown, read_xml
 from strop.verifiers.schema import json_of
 from strop.verifiers.text import normalise
+
+if TYPE_CHECKING:
+    from strop.verifiers.audit import AuditCase
 
 _KEYS: Mapping[str, frozenset[str]] = {
     "xml": frozenset({"kind", "sections", "root", "other_text"}),
@@ -184,3 +187,10 @@ def measure_format(task: Task, completion: Completion) -> dict[str, float | None
     """``format_valid``: the answer has its form; ``format_share``: the share of what was asked of it."""
     verdict = FormatAnswer()(task, completion)
     return {"format_valid": float(verdict.passed), "format_share": verdict.score}
+
+
+def audit_cases() -> list[AuditCase]:
+    """Answers of known worth, by which it is audited."""
+    from strop.verifiers.form_cases import format_cases
+
+    return format_cases()

@@ -20,6 +20,7 @@ from strop.verifiers.text import normalise
 
 if TYPE_CHECKING:
     from strop.tools import Evidence
+    from strop.verifiers.audit import AuditCase
 
 _DOCUMENT = re.compile(r"^\[([^\[\]\s]{1,120})\][ \t]+(\S.*)$", re.MULTILINE)
 _CITATION = re.compile(r"\[[^\[\]\s]{1,120}\]")
@@ -284,3 +285,10 @@ def measure_grounding(task: Task, completion: Completion) -> dict[str, float | N
         "evidence_consistency": checked.consistency,
         "without_evidence": float(checked.grounded == 0),
     }
+
+
+def audit_cases() -> list[AuditCase]:
+    """Answers of known worth, by which it is audited."""
+    from strop.verifiers.form_cases import grounded_cases
+
+    return grounded_cases()

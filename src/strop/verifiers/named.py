@@ -16,7 +16,8 @@ from strop.verifiers.ledger import LedgerAnswer
 from strop.verifiers.mathematics import MathAnswer
 from strop.verifiers.numbers import NumberAnswer
 from strop.verifiers.proofs import ProofAnswer
-from strop.verifiers.refusal import BoundaryAnswer, RefusalAnswer
+from strop.verifiers.refusal import BoundaryAnswer
+from strop.verifiers.responses import RefusalAnswer
 from strop.verifiers.rewriting import RewritingProof
 from strop.verifiers.schema import SchemaAnswer
 from strop.verifiers.stack import StackProgram

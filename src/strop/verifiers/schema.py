@@ -16,6 +16,7 @@ from strop.verifiers.calls import spoken
 
 if TYPE_CHECKING:
     from strop.constraints import SchemaValidator
+    from strop.verifiers.audit import AuditCase
 
 Fences = Literal["refused", "whole", "anywhere"]
 """Whether JSON may stand in a fenced block: never; as the whole answer; or as the only block among prose."""
@@ -97,3 +98,10 @@ def measure_schema(task: Task, completion: Completion) -> dict[str, float | None
     verdict = SchemaAnswer()(task, completion)
     is_json = not completion.is_truncated and verdict.state == "graded"
     return {"schema_valid": float(verdict.passed), "json_valid": float(is_json)}
+
+
+def audit_cases() -> list[AuditCase]:
+    """Answers of known worth, by which it is audited."""
+    from strop.verifiers.form_cases import schema_cases
+
+    return schema_cases()
