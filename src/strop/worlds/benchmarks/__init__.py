@@ -14,6 +14,7 @@ from strop.worlds.benchmarks.gsm8k import GSM8K, load_gsm8k
 from strop.worlds.benchmarks.humaneval import HUMANEVAL, load_humaneval
 from strop.worlds.benchmarks.math import MATH, load_math
 from strop.worlds.benchmarks.mbpp import MBPP, load_mbpp
+from strop.worlds.benchmarks.minif2f import MINIF2F, load_minif2f
 from strop.worlds.benchmarks.svamp import SVAMP, load_svamp
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "load_humaneval",
     "load_math",
     "load_mbpp",
+    "load_minif2f",
     "load_svamp",
 ]
 
@@ -40,6 +42,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         BFCL,
         HUMANEVAL,
         MBPP,
+        MINIF2F,
     )
 }
 
