@@ -6,7 +6,7 @@ own, of which nothing is left when its ``Outcome`` is told. ``probe`` says what 
 """
 
 from strop.sandbox.outcome import TIERS, Limits, Outcome, SessionEnded, Tier
-from strop.sandbox.probe import TierProbe, probe
+from strop.sandbox.probing import TierProbe, probe
 from strop.sandbox.sandbox import Sandbox
 from strop.sandbox.session import Session
 

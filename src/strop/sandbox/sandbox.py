@@ -7,7 +7,7 @@ from types import MappingProxyType, TracebackType
 
 from strop.errors import SandboxError
 from strop.sandbox.outcome import TIERS, Limits, Outcome, SessionEnded, Tier
-from strop.sandbox.probe import TierProbe, probe
+from strop.sandbox.probing import TierProbe, probe
 from strop.sandbox.runner import Runner
 from strop.sandbox.session import Session
 

@@ -37,6 +37,8 @@ class Session:
         """Write one line, without its end, as fast as the task reads. Raises: SessionEnded."""
         left = memoryview(line + b"\n")
         while left:
+            if self._outcome is not None:
+                raise SessionEnded(self._outcome)
             ready = self._wait([(self._requests, select.POLLOUT)], self._deadline)
             if self._requests not in ready:
                 raise SessionEnded(self.end())

@@ -116,7 +116,7 @@ class Supervisor:
                 pass
         state, reason = cause or self._excess_of_output() or self._ending(status)
         if num_left and state != "infrastructure":
-            reason = f"{reason}; {num_left} processes left behind were killed".lstrip("; ")
+            reason = f"{reason}; processes left behind and killed: {num_left}".lstrip("; ")
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "state": state,
