@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from strop.errors import VerifierError
-from strop.types import Completion, Task, ToolCall
+from strop.types import Completion, Message, Task, ToolCall
 from strop.verifiers import (
     ToolCallAnswer,
     audit,
@@ -335,3 +335,21 @@ def test_the_judge_of_calls_passes_its_audit() -> None:
     )
     for judge in (ToolCallAnswer(), ToolCallAnswer(order="as_due")):
         assert audit(judge, cases).require().num_cheats == 10
+
+
+@pytest.mark.capability("EV-30")
+def test_the_success_of_tools_is_results_without_an_error_over_results() -> None:
+    results = ('{"spent": 5}', '{"error": "denied", "why": "no"}', "plain text", '["error"]')
+    prompt = tuple(Message(role="tool", name="query_erp", content=content) for content in results)
+    asked = Task(
+        id="t", prompt=(Message(role="user", content="error?"), *prompt), tools=TOOLS, reference={"call": None}
+    )
+    assert measure_calls(asked, said("Five."))["tool_success"] == 3 / 4
+    assert measure_calls(task(call=None), said("Five."))["tool_success"] is None
+
+
+@pytest.mark.capability("EV-29")
+def test_the_validity_of_arguments_is_valid_calls_over_calls() -> None:
+    calls = [RIGHT, {"name": "query_erp", "arguments": {"quarter": "Q3"}}, {"name": "get_policy", "arguments": {}}]
+    assert measure_calls(task(calls=calls), said(block(*calls)))["argument_valid"] == pytest.approx(2 / 3)
+    assert measure_calls(task(calls=calls), said("None."))["argument_valid"] is None

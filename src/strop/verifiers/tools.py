@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -182,8 +183,8 @@ def measure_calls(task: Task, completion: Completion, *, leniency: Leniency = EX
     ``tool_recall``: right calls over expected calls, so that a task counts once however many it expects;
     ``argument_exact``: all calls exactly as expected; ``argument_share``: right arguments of the first call;
     ``lenient_exact``: the same calls in any JSON notation; ``no_call_kept``: no call was tried where none was due;
-    ``known_tool``: calls of tools that exist, over calls; ``num_calls``. An unparsable or truncated answer has made no
-    calls.
+    ``known_tool``: calls of tools that exist, over calls; ``tool_success``: results of tools in the prompt that are no
+    ``{"error": ...}``, over results; ``num_calls``. An unparsable or truncated answer has made no calls.
     """
     expected = expected_calls(task)
     try:
@@ -202,6 +203,7 @@ def measure_calls(task: Task, completion: Completion, *, leniency: Leniency = EX
         "schema_valid": float(is_parsed and bool(found) and valid == len(found)) if due or tried else None,
         "argument_valid": valid / len(found) if found else None,
         "known_tool": sum(call.name in names for call in found) / len(found) if found else None,
+        "tool_success": _success(task),
         "tool_precision": right / len(found) if found else None,
         "tool_recall": right / len(expected) if due else None,
         "argument_exact": float(len(found) == len(expected) == right) if due else None,
@@ -210,3 +212,16 @@ def measure_calls(task: Task, completion: Completion, *, leniency: Leniency = EX
         "no_call_kept": None if due else float(not tried),
         "num_calls": float(len(found)),
     }
+
+
+def _success(task: Task) -> float | None:
+    results = [_is_error(message.content) for message in task.prompt if message.role == "tool"]
+    return results.count(False) / len(results) if results else None
+
+
+def _is_error(content: str) -> bool:
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(value, Mapping) and "error" in value
