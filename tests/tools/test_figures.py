@@ -41,3 +41,8 @@ def test_the_figures_of_a_text(text: str, expected: set[Any]) -> None:
 def test_the_figures_of_a_json_value_are_those_of_its_leaves() -> None:
     value = {"2020": [1, -2.5, True, None], "b": {"c": "from 1,000 to Q4"}}
     assert figures_of(value) == {1, Fraction(5, 2), 1000, "q4"}
+
+
+def test_a_run_of_digits_that_is_no_sensible_number_is_taken_as_a_name() -> None:
+    assert figures("1" * 20_000) == {"1" * 20_000}
+    assert figures("1" * 50) == {int("1" * 50)}

@@ -15,7 +15,7 @@ _TOKEN = re.compile(r"\w[\w.,'/:-]*%?")
 _SPACED = re.compile(r"(?<![\w.,])\d{1,3}(?:[\s'_]\d{3})+(?![\w'])")
 _CURRENCY = r"(?:[A-Z]{3}|[€$£¥])"
 _NUMBER = re.compile(
-    rf"{_CURRENCY}?(\d{{1,3}}(?:,\d{{3}})+|\d+)(\.\d+)?(?:[eE]([+-]?\d{{1,2}}))?(k|K|m|M|mn|bn|%)?{_CURRENCY}?"
+    rf"{_CURRENCY}?(\d{{1,3}}(?:,\d{{3}}){{1,15}}|\d{{1,50}})(\.\d{{1,50}})?(?:[eE]([+-]?\d{{1,2}}))?(k|K|m|M|mn|bn|%)?{_CURRENCY}?"
 )
 _ZEROS = {"k": 3, "K": 3, "m": 6, "M": 6, "mn": 6, "bn": 9}
 _WORD_ZEROS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9}
