@@ -143,6 +143,12 @@ def test_the_judge_sees_the_trusted_statement_and_what_was_compiled_and_nothing_
     assert "auto" not in last["StropJudge.v"]
 
 
+def test_a_proof_in_which_a_character_is_torn_is_still_judged() -> None:
+    recorded = Recorded(Proof={"exit_code": 1})
+    assert judged(ZERO, "auto \ud800.", recorded).verdict == "rejected"
+    assert "auto ?." in dict(recorded.asked)["Proof"]["StropProof.v"]
+
+
 def test_a_checker_that_does_not_run_is_named() -> None:
     missing = {"state": "infrastructure", "exit_code": None, "reason": "No such file or directory: 'coqc'"}
 

@@ -66,7 +66,7 @@ class ProofJudge:
         source, target = self.language.suffixes
         spec, proved = SPEC + target, PROOF + target
         submission = self.language.submission(statement, proof)
-        files = {spec: compiled, PROOF + source: submission.source.encode()}
+        files = {spec: compiled, PROOF + source: submission.source.encode(errors="replace")}
         outcome = self._compile(PROOF, files, limits, keep=(proved,))
         errors = self.language.errors(outcome, PROOF + source)
         if proved not in outcome.files or not _is_clean(outcome):
