@@ -13,7 +13,7 @@ from strop.verifiers.facts import Fact, facts_of, read_fact, relation
 from strop.verifiers.grounding import GroundedAnswer, evidence_in, measure_grounding
 
 EVIDENCE = {
-    "erp/sales": {"department": "sales", "spent": 1200, "owner": "Lee"},
+    "erp/sales": {"department": "sales", "spent": 1200, "budget": 1500, "owner": "Lee"},
     "policy/meals": "The limit of meals is 40. The approver of meals is Kim.",
     "note-1": "The travel budget was cut on 2025-09-30.",
 }
@@ -37,12 +37,12 @@ def measures(text: str, **reference: Any) -> tuple[float | None, ...]:
 # answer: grounded, coverage, precision, consistency, without evidence
 BY_HAND: dict[str, tuple[float | None, ...]] = {
     GOLD: (1.0, 1.0, 1.0, 1.0, 0.0),
-    "Sales spent 1,200 [erp/sales]. Meals cost 50.": (1 / 2, 1 / 2, 1.0, None, 0.0),
-    "Sales spent 1,300 [erp/sales].": (0.0, 1.0, 0.0, None, 1.0),
+    "Sales spent 1,200 [erp/sales]. Meals cost 50.": (1 / 2, 1 / 2, 1.0, 1.0, 0.0),
+    "Sales spent 1,300 [erp/sales].": (0.0, 1.0, 0.0, 0.0, 1.0),
     "Sales spent 1,200.": (0.0, 0.0, None, None, 1.0),
     "Sales spent 1,200 [erp/sold].": (0.0, 0.0, 0.0, None, 1.0),
     "Sales spent 1,200 [policy/meals].": (0.0, 1.0, 0.0, None, 1.0),
-    "Sales spent 1,200 [erp/sales] [policy/meals] [note-1].": (1.0, 1.0, 1 / 3, None, 0.0),
+    "Sales spent 1,200 [erp/sales] [policy/meals] [note-1].": (1.0, 1.0, 1 / 3, 1.0, 0.0),
     "The limit of meals is 50 [policy/meals].": (0.0, 1.0, 0.0, 0.0, 1.0),
     "The limit of meals is 50 [policy/meals]. The approver of meals is Kim [policy/meals].": (0.5, 1.0, 0.5, 0.5, 0.0),
     "The approver of meals is Lee [policy/meals].": (0.0, 1.0, 0.0, 0.0, 1.0),
@@ -51,7 +51,11 @@ BY_HAND: dict[str, tuple[float | None, ...]] = {
     "The owner of erp/sales is Lee [erp/sales].": (1.0, 1.0, 1.0, 1.0, 0.0),
     "The budget was cut on 2025-09-30 [note-1].": (1.0, 1.0, 1.0, None, 0.0),
     "The budget was cut on 2025-09-29 [note-1].": (0.0, 1.0, 0.0, None, 1.0),
-    "I was told that Bolt spent 1,200 [erp/sales].": (0.0, 1.0, 1.0, None, 1.0),
+    "I was told that Bolt spent 1,200 [erp/sales].": (0.0, 1.0, 1.0, 1.0, 1.0),
+    "Sales did not spend 1,200 [erp/sales].": (0.0, 1.0, 1.0, None, 1.0),
+    "It is false that sales spent 1,200 [erp/sales].": (0.0, 1.0, 1.0, 1.0, 1.0),
+    "Sales spent 1,500 [erp/sales].": (0.0, 1.0, 1.0, 0.0, 1.0),
+    "The budget was 1500, and 1.2k were spent [erp/sales].": (1.0, 1.0, 1.0, 1.0, 0.0),
     "I do not know.": (None, None, None, None, None),
     "": (None, None, None, None, None),
 }

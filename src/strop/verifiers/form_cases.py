@@ -198,7 +198,7 @@ def refusal_cases() -> list[AuditCase]:
 def grounded_cases() -> list[AuditCase]:
     """Two figures and a name from three pieces of evidence, and a question that nothing answers."""
     evidence = {
-        "erp/sales": {"department": "sales", "spent": 1200, "owner": "Lee"},
+        "erp/sales": {"department": "sales", "spent": 1200, "budget": 1500, "owner": "Lee"},
         "policy/meals": "The limit of meals is 40. The approver of meals is Kim.",
         "note-1": "The travel budget was cut on 2025-09-30.",
     }
@@ -211,6 +211,8 @@ def grounded_cases() -> list[AuditCase]:
             gold=(gold, "They spent 1200. [erp/sales] The approver of meals is Kim. [policy/meals]"),
             mutations=(
                 gold.replace("1,200", "1,201"),
+                gold.replace("1,200", "1,500"),
+                gold.replace("Sales spent", "Sales never spent"),
                 gold.replace("Kim", "Lee"),
                 gold.replace("is Kim", "is not Kim"),
                 gold.replace("erp/sales", "policy/meals"),

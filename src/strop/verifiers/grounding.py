@@ -16,6 +16,7 @@ from strop.types import Completion, Task, Verdict
 from strop.verifiers import accepted, calls, facts, fields, text
 from strop.verifiers.calls import spoken
 from strop.verifiers.facts import Fact, Relation, facts_of, read_fact, relation
+from strop.verifiers.fields import agrees
 from strop.verifiers.text import normalise
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 _DOCUMENT = re.compile(r"^\[([^\[\]\s]{1,120})\][ \t]+(\S.*)$", re.MULTILINE)
 _CITATION = re.compile(r"\[[^\[\]\s]{1,120}\]")
+_DENIES = re.compile(r"\b(?:not|never|no|neither|nor|without|false|untrue|incorrect|wrong)\b|n['’]t\b", re.IGNORECASE)
+_BESIDE = (
+    r"(?: (?:is|was|were|of|at|to|only|about|exactly|a|total))* (?:[A-Z]{3} |[€$£])?"
+    r"(?P<value>\d+(?:,\d{3})*(?:\.\d+)?)(?![\w%]|[.,]\d| (?:hundred|thousand|million|billion)\b)"
+)
 _NAME = re.compile(r"(?<=[^\W_] )(?<![.!?:] )[A-Z][\w&-]+|(?<=[,;(] )[A-Z][\w&-]+")
 
 
@@ -81,7 +87,8 @@ def check_claims(answer: str, evidence: Sequence[Evidence], *, question: str = "
     A fact is one that can be read (``read_fact``) and of which the evidence speaks, or that names somebody.
 
     A claim is supported if it cites, every citation resolves, and what it cites holds its figures (``tools.ground``),
-    the fact that it states, and the names in it that do not stand in the question.
+    the fact that it states, and the names in it that do not stand in the question; if it denies, so must what it cites.
+    What it says in other words is taken at its citation's word.
     """
     from strop.tools.evidence import ground, sentences
 
@@ -95,9 +102,10 @@ def check_claims(answer: str, evidence: Sequence[Evidence], *, question: str = "
         if not figured and (told is None or (told == "neutral" and _NAME.search(sentence) is None)):
             continue
         held = [piece for piece in evidence if piece.id in cited]
-        problems = (
-            _figure_problems(figured) + _fact_problems(fact, held, known) + _name_problems(sentence, held, question)
-        )
+        recorded = None if fact is not None else _recorded(sentence, held)
+        problems = _figure_problems(figured) + _name_problems(sentence, held, question)
+        problems += _fact_problems(fact, held, known) if fact is not None else _denial_problems(sentence, held)
+        problems += ["what it cites contradicts it"] if recorded == "contradicted" else []
         claims.append(
             CheckedClaim(
                 text=sentence,
@@ -105,7 +113,7 @@ def check_claims(answer: str, evidence: Sequence[Evidence], *, question: str = "
                 num_right=_right_citations(sentence, fact, figured, held),
                 is_covered=bool(held),
                 problems=tuple(problems),
-                relation=told,
+                relation=recorded or told,
             )
         )
     return CheckedAnswer(claims=tuple(claims))
@@ -118,9 +126,30 @@ def _figure_problems(figured: Sequence[Any]) -> list[str]:
     return problems + [f"{figure} does not stand in what it cites" for claim in figured for figure in claim.unfounded]
 
 
-def _fact_problems(fact: Fact | None, held: Sequence[Evidence], known: Sequence[Fact]) -> list[str]:
-    if fact is None:
-        return []
+def _recorded(sentence: str, held: Sequence[Evidence]) -> Relation | None:
+    """What cited records say of a number right behind the name of one of their members, "spent 1,200"; None if nothing.
+
+    So that a number of the record is not taken for another of its members.
+    """
+    told = [fact for piece in held for fact in facts_of(piece.id, piece.value)]
+    bare = " ".join(_CITATION.sub(" ", sentence).split())
+    agreed = []
+    for attribute in sorted({fact.attribute for fact in told}):
+        name = re.escape(attribute.replace("_", " "))
+        for shown in re.finditer(rf"\b(?i:{name})\b{_BESIDE}", bare):
+            values = [fact.value for fact in told if fact.attribute == attribute]
+            agreed.append(any(agrees(shown["value"], value) for value in values))
+    return None if not agreed else "entailed" if all(agreed) else "contradicted"
+
+
+def _denial_problems(sentence: str, held: Sequence[Evidence]) -> list[str]:
+    """A claim that denies, where nothing that it cites does: that its figures stand there is no support."""
+    denies = _DENIES.search(_CITATION.sub(" ", sentence)) is not None
+    is_denied = any(_DENIES.search(json.dumps(piece.value, ensure_ascii=False, default=str)) for piece in held)
+    return ["it denies what nothing that it cites denies"] if held and denies and not is_denied else []
+
+
+def _fact_problems(fact: Fact, held: Sequence[Evidence], known: Sequence[Fact]) -> list[str]:
     if relation(fact, known) == "contradicted":
         return ["the evidence contradicts it"]
     told = relation(fact, [one for piece in held for one in facts_of(piece.id, piece.value)])
