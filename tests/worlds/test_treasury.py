@@ -128,6 +128,8 @@ def test_a_cash_flow_warning_follows_from_the_mock_data_and_cites_it() -> None:
         assert citations(answer) == (result["source"],)
         assert judged(task, answer).passed
         assert judged(task, answer.replace("lowest", "the balance falls to")).passed
+        assert judged(task, answer.replace(" on ", f", beside {floor}, on ")).passed
+        assert not judged(task, f"{head} {task.prompt[1].content} [{result['source']}]").passed
         assert not judged(task, answer.replace(f" [{result['source']}]", "")).passed
         assert not judged(task, answer.replace(result["source"], "treasury/acc-9999/forecast")).passed
         assert not judged(task, answer.replace(str(amount), str(amount + 1))).passed

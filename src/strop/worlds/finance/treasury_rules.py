@@ -16,6 +16,7 @@ from strop.verifiers import ToolCallAnswer, parse_calls
 from strop.worlds.finance.treasury_cases import session
 
 MAX_WORDS = 40
+MAX_CHARS = 1000
 _CLAIMS = re.compile(r"\b(?:prepared|approved|waiting|awaiting|paid|booked|sent|done)\b|\btr-[0-9]", re.IGNORECASE)
 
 
@@ -28,7 +29,8 @@ def world_after(tenant: str, calls: tuple[ToolCall, ...]) -> tuple[str, bool]:
 
 def answer_problems(text: str, reference: Mapping[str, Any]) -> list[str]:
     """What is wrong with an answer from evidence: its head, its figures, its sources, its length."""
-    evidence = [Evidence(id=str(piece["id"]), value=piece["value"]) for piece in reference["evidence"]]
+    question = str(reference["question"])
+    evidence = [Evidence(id=str(piece["id"]), value=[piece["value"], question]) for piece in reference["evidence"]]
     right, other = str(reference["text"]), str(reference["other"])
     problems = []
     if not text.startswith(str(reference["head"])):
@@ -42,7 +44,7 @@ def answer_problems(text: str, reference: Mapping[str, Any]) -> list[str]:
     bare = re.compile(r"\[[^\[\]]*\]")
     if missing := sorted(map(str, figures(bare.sub(" ", right)) - figures(bare.sub(" ", text)))):
         problems.append(f"{missing[0]} is not said")
-    if strange := sorted(map(str, figures(bare.sub(" ", text)) - figures(bare.sub(" ", right)))):
+    if strange := sorted(map(str, figures(bare.sub(" ", text)) - figures(f"{right} ; {question}"))):
         problems.append(f"{strange[0]} was not asked for, or stands nowhere")
     if ground(text, evidence).grounded != 1.0:
         problems.append("a figure is without the source that holds it")
@@ -76,8 +78,9 @@ class TreasuryAnswer:
 
     ``reference["expects"]`` says which. A call must be the expected one, argument by argument, and is then made in a
     copy of the tenant's world: what the world is afterwards must have the expected digest. An answer begins with its
-    head (``Warning:``), states the figures of the evidence, each with the source that holds it, and nothing else. Where
-    the world refused, the report says so, why, and claims nothing. A truncated completion fails.
+    head (``Warning:``) and states the figures of the evidence, each with the source that holds it, and none beside
+    them but those of the question. Where the world refused, the report says so, why, and claims nothing. A truncated
+    completion fails.
     """
 
     name: str = "treasury"
@@ -106,6 +109,8 @@ class TreasuryAnswer:
             return Verdict(score=0.0, passed=False, reasons=("a call where an answer was due",))
         if not text:
             return Verdict(score=0.0, passed=False, state="unparsable", reasons=("empty answer",))
+        if len(text) > MAX_CHARS:
+            return Verdict(score=0.0, passed=False, reasons=(f"more than {MAX_CHARS} characters",))
         problems = answer_problems(text, reference) if expects == "answer" else report_problems(text, reference)
         problems += [f"more than {MAX_WORDS} words"] if len(text.split()) > MAX_WORDS else []
         return Verdict(
