@@ -128,6 +128,7 @@ def test_golden_proofs_of_coq_rows_pass_and_near_misses_do_not(tmp_path: Path) -
 
 @pytest.mark.capability("PI-66")
 @needs_coq
+@pytest.mark.slow
 def test_a_problem_about_real_numbers_is_proved_on_their_axioms(tmp_path: Path) -> None:
     (tmp_path / "aimeII_2000_p90.v").write_text(COQ_FILE)
     (task,) = load_minif2f(tmp_path)
