@@ -196,3 +196,8 @@ def test_the_judge_of_grounding_passes_its_audit() -> None:
     ]
     found = audit(GroundedAnswer(), reference_cases([due], lambda _: GOLD, lambda _: wrong, lambda _: cheats))
     assert found.require().num_cheats == 8
+
+
+def test_a_citation_that_holds_nothing_of_its_claim_is_named() -> None:
+    verdict = GroundedAnswer()(task(), said("Sales spent 1,200 [erp/sales] [note-1]."))
+    assert (verdict.score, verdict.reasons) == (0.5, ("a citation holds nothing of its claim",))
