@@ -62,6 +62,7 @@ bench: $(VENV)/dev.installed
 	$(BIN)/python benchmarks/supervised.py
 	$(BIN)/python benchmarks/constraints.py
 	$(BIN)/python benchmarks/fused_memory.py
+	$(BIN)/python benchmarks/sandbox.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .strop runs

@@ -77,9 +77,11 @@ class Worker:
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs, _owner() as owner, _bundle(plan) as bundle:
                 self._process = self._spawn(plan, [bundle, theirs.fileno(), owner])
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._words.close()
+            if isinstance(error, OSError):
+                raise SandboxError(f"tier {self._tier} cannot be started", why=str(error)) from None
             raise
         poller = select.poll()
         poller.register(self._control, select.POLLIN)

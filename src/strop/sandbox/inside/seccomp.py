@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import struct
 
 from strop.sandbox.inside import kernel
@@ -50,11 +51,17 @@ def program(machine: str) -> list[Instruction]:
     return built
 
 
-def forbid() -> None:
-    """Put this process and all that it starts under the filter, for good. Raises: OSError."""
+@functools.cache
+def packed_program() -> bytes:
+    """The filter for this processor as the kernel reads it. Raises: OSError."""
     if kernel.machine() not in MACHINES:
         raise OSError(errno.ENOSYS, f"no table of system calls for {kernel.machine()}")
-    packed = b"".join(struct.pack("HBBI", *instruction) for instruction in program(kernel.machine()))
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in program(kernel.machine()))
+
+
+def forbid() -> None:
+    """Put this process and all that it starts under the filter, for good. Raises: OSError."""
+    packed = packed_program()
     code = ctypes.create_string_buffer(packed, len(packed))
     header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(packed) // 8, ctypes.addressof(code)))
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

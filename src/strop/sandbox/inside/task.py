@@ -20,6 +20,7 @@ REQUESTS, ANSWERS = 3, 4
 _NUM_FILES = 64
 _FREE_FDS = 64  # above those that a task is given
 _PATH = "/usr/bin:/bin"
+_FORGOTTEN: list[types.ModuleType] = []  # hidden, but not taken apart: that copies many pages
 
 
 class Ends(NamedTuple):
@@ -108,7 +109,7 @@ def _unpack(content: int) -> tuple[dict[str, Any], bytes]:
 def _fresh_interpreter() -> dict[str, Any]:
     """What a program finds when it is started by itself: its own ``__main__``, streams and names."""
     for name in [name for name in sys.modules if name == "strop" or name.startswith("strop.")]:
-        del sys.modules[name]
+        _FORGOTTEN.append(sys.modules.pop(name))
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = main

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from strop.sandbox.inside import kernel
+from strop.sandbox.inside.seccomp import packed_program
 from strop.sandbox.inside.supervisor import NAMESPACES, Supervisor
 
 _PRELOADED = (
@@ -33,6 +34,8 @@ def serve(confinement: Mapping[str, Any], control: int, owner: int) -> NoReturn:
     """
     for name in _PRELOADED.split():
         importlib.import_module(name)
+    if confinement["seccomp"]:
+        packed_program()  # kept for every task
     gc.collect()
     gc.freeze()  # so that a collection in a task does not touch, and thereby copy, every page
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the first process of a namespace it then cannot be interrupted
