@@ -149,3 +149,35 @@ def test_no_fd_is_lost_in_many_runs(tier: Tier) -> None:
             sandbox.start("input()").end()
         gc.collect()
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_forked_copy_of_the_caller_keeps_nothing_alive(tier: Tier) -> None:
+    nonce = new_nonce()
+    sandbox = Sandbox.open(tier, workers=1, allow_unsafe=True)
+    session = asleep(sandbox, nonce)
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        started = time.monotonic()
+        del session
+        gc.collect()
+        assert within(2.0, lambda: not processes_named(nonce))
+        sandbox.close()
+        assert time.monotonic() - started < 5.0
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_a_zygote_that_cannot_be_replaced_is_infrastructure(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox.open(tier, workers=1, allow_unsafe=True) as sandbox:
+        worker = sandbox._runner.workers[0]
+        worker._control.close()
+        with monkeypatch.context() as broken:
+            broken.setattr("strop.sandbox.worker.tempfile.mkdtemp", lambda **_: "/nonexistent/folder")
+            outcome = sandbox.run("print(1)")
+        assert (outcome.state, outcome.exit_code) == ("infrastructure", None)
+        assert "cannot be replaced" in outcome.reason
+        assert sandbox.run("print(1)").stdout == b"1\n"

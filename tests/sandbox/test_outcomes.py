@@ -1,7 +1,10 @@
 """Programs and commands run to their end: what they are given, what they give, and how their ends are told."""
 
+import os
+import resource
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -154,7 +157,54 @@ def test_files_lie_beside_the_program(sandbox: Sandbox, name: str) -> None:
         sandbox.run("", keep=[name])
 
 
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "5", True, None])
 @pytest.mark.parametrize("limit", ["wall_s", "memory_mb", "processes"])
-def test_a_limit_of_nothing_is_refused(limit: str) -> None:
+def test_a_limit_that_is_no_positive_number_is_refused(limit: str, value: Any) -> None:
     with pytest.raises(SandboxError, match=limit):
-        Limits(**{limit: 0})
+        Limits(**{limit: value})
+
+
+def test_memory_is_counted_in_whole_megabytes() -> None:
+    with pytest.raises(SandboxError, match="memory_mb"):
+        Limits(memory_mb=2.5)  # type: ignore[arg-type]
+
+
+def test_a_task_has_its_own_five_fds_and_no_other_whatever_their_numbers(sandbox: Sandbox) -> None:
+    program = "import os\nfound = []\nfor fd in range(9000):\n    try: os.fstat(fd)\n    except OSError: continue\n"
+    program += "    found.append(fd)\nprint(found)"
+    assert sandbox.run(program).stdout == b"[0, 1, 2, 3, 4]\n"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 6000:
+        pytest.skip(f"no more than {hard} files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (6000, hard))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(5000)]
+    try:
+        with Sandbox.open(sandbox.tier, workers=1, allow_unsafe=True) as opened:
+            assert opened.run(program).stdout == b"[0, 1, 2, 3, 4]\n"
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os\nfor n in range(3000):\n    os.mkdir('d'); os.chdir('d')",
+        "import os\nos.mkdir('a'); open('a/b', 'w'); os.chmod('a', 0)",
+        "import os\nos.mkdir('a'); os.mkdir('a/a'); os.mkdir('b'); os.mkdir('b/a'); open('b/a/x', 'w')",
+        "for n in range(3000): open(str(n), 'w')",
+        "import os\nos.symlink('.', 'loop'); os.mkfifo('pipe'); os.link('pipe', 'again')",
+    ],
+)
+def test_whatever_a_task_leaves_in_its_folder_is_removed(sandbox: Sandbox, program: str) -> None:
+    outcome = sandbox.run(program, limits=Limits(wall_s=60.0, cpu_s=60.0))
+    assert outcome.state in ("exited", "output")
+    assert [os.listdir(worker._folder) for worker in sandbox._runner.workers] == [[], []]
+
+
+def test_more_files_than_anybody_needs_are_too_many(sandbox: Sandbox) -> None:
+    program = "import time\nfor n in range(9000): open(str(n), 'w').close()\ntime.sleep(1)\nprint('made')"
+    outcome = sandbox.run(program, limits=Limits(wall_s=60.0, cpu_s=60.0))
+    assert outcome.state == "output"
+    assert outcome.stdout == b""

@@ -7,6 +7,7 @@ harmless where it succeeds: it opens without writing, creates what it removes, a
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import mmap
 import os
@@ -127,6 +128,25 @@ def change_kernel() -> bool:
     return True
 
 
+def inherited() -> bool:
+    """Whether there is an open fd that is not the task's."""
+    return any(map(is_open, range(5, 1 << 16)))
+
+
+def is_open(fd: int) -> bool:
+    """Whether the fd is open."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def look_into_supervisor() -> bool:
+    """Whether something of the process that watches this one can be opened."""
+    return any(attempt(functools.partial(read, f"/proc/{os.getppid()}/{name}")) for name in ("environ", "maps", "mem"))
+
+
 def kill_others(victim: int) -> bool:
     """Signal a process outside; whether it died is looked at afterwards."""
     os.kill(victim, signal.SIGKILL)
@@ -149,6 +169,8 @@ def main() -> None:
         "read_public_file": lambda: read(aims["public"]),
         "read_passwd": lambda: read("/etc/passwd"),
         "read_environment_of_others": lambda: read(f"/proc/{aims['victim']}/environ"),
+        "read_supervisor": look_into_supervisor,
+        "inherited_files": inherited,
         "write_outside": lambda: leave_file(aims["open_folder"]),
         "write_system": write_system,
         "remember": remembers,

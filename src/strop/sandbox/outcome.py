@@ -22,7 +22,8 @@ class Limits:
     """What one task may use, its whole process tree unless said otherwise.
 
     No tier bounds the memory of all processes together other than by ``memory_mb * processes``, plus ``scratch_mb``
-    where the files are in memory (tier ``namespaces``). Raises: SandboxError if one is not positive.
+    where the files are in memory (tier ``namespaces``). Raises: SandboxError if one is not a positive number, or not
+    a whole one where it must be.
     """
 
     wall_s: float = 5.0
@@ -42,8 +43,10 @@ class Limits:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if not value > 0:
-                raise SandboxError(f"the limit {each.name} is {value!r}", do="give a positive number")
+            whole = each.type == "int"
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not 0 < value < 1e9:
+                do = f"give a positive {'whole number' if whole else 'number'}"
+                raise SandboxError(f"the limit {each.name} is {value!r}", do=do)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,8 @@ class Runner:
         session = Session(channel=channel, requests=pipes[0][1], answers=pipes[1][0], limits=limits, tier=self.tier)
         try:
             self.workers[next(self._turn) % len(self.workers)].begin(order, [theirs.fileno(), *given])
+        except ConnectionError as error:
+            session.fail(str(error))
         finally:
             theirs.close()
             for fd in given:

@@ -78,6 +78,11 @@ class Session:
         """How the task ended, once it has, at the latest at its limit of time."""
         return self._finish(kill=False)
 
+    def fail(self, reason: str) -> None:
+        """It could not be begun: the sandbox's own failure."""
+        self._outcome = self._failed(reason)
+        self._close()
+
     def __enter__(self) -> Session:
         return self
 
@@ -152,6 +157,8 @@ class Session:
         return Outcome(state="infrastructure", exit_code=None, tier=self._tier, reason=reason)
 
     def _close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)  # a forked copy of this process may hold it open
         self._channel.close()
         for fd in (self._requests, self._answers):
             if fd >= 0:

@@ -47,17 +47,24 @@ class Worker:
         self._start()
 
     def begin(self, order: Mapping[str, Any], fds: Sequence[int]) -> None:
-        """Have a task forked that owns the fds; a zygote that has died is replaced first. Raises: SandboxError."""
+        """Have a task forked that owns the fds; a zygote that has died is replaced first.
+
+        Raises: SandboxError if the worker is closed; ConnectionError if the zygote is dead and cannot be replaced.
+        """
         message = json.dumps(order).encode()
         with self._lock:
             if self._is_closed:
                 raise SandboxError("the sandbox is closed")
             try:
                 socket.send_fds(self._control, [message], fds)
+                return
             except OSError:
                 self._stop()
+            try:
                 self._start()
                 socket.send_fds(self._control, [message], fds)
+            except (SandboxError, OSError) as error:
+                raise ConnectionError(f"the zygote died and cannot be replaced: {error}") from None
 
     def close(self) -> None:
         """End the zygote and all of its tasks."""
@@ -109,6 +116,8 @@ class Worker:
         )
 
     def _stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)  # a forked copy of this process may hold it open
         self._control.close()
         try:
             self._process.wait(_END_S)

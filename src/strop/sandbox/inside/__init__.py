@@ -4,4 +4,4 @@ Sent as text into a fresh interpreter without ``strop`` and without site package
 library and each other only. The order of ``MODULES`` is the order of their imports.
 """
 
-MODULES = ("kernel", "syscalls", "seccomp", "landlock", "task", "tree", "supervisor", "zygote", "launcher")
+MODULES = ("kernel", "syscalls", "seccomp", "landlock", "task", "tree", "folders", "supervisor", "zygote", "launcher")

@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
 import stat
@@ -15,14 +14,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from strop.sandbox.inside import kernel, tree
+from strop.sandbox.inside import folders, kernel, tree
 from strop.sandbox.inside.landlock import Landlock
 from strop.sandbox.inside.seccomp import forbid
 from strop.sandbox.inside.task import Ends, become
 
 _TICK_S = 0.05
 _SETUP_S = 30.0
-_SCRATCH_INODES = 4096
 NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC
 
 
@@ -45,6 +43,7 @@ class Supervisor:
         self.output = {"stdout": bytearray(), "stderr": bytearray()}
         self.ready = b""
         self.scratch = ""
+        self.measured = 0.0
         self.pid = 0
         self.begun = 0.0  # the limit of time counts from the program's first step
 
@@ -85,7 +84,7 @@ class Supervisor:
                 file.write(text)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         plain = kernel.MS_NOSUID | kernel.MS_NODEV
-        size = f"size={self.limits['scratch_mb']}m,nr_inodes={_SCRATCH_INODES},mode=700"
+        size = f"size={self.limits['scratch_mb']}m,nr_inodes={folders.MAX_ENTRIES},mode=700"
         kernel.mount("tmpfs", "/tmp", "tmpfs", plain, size)
         kernel.mount("proc", "/proc", "proc", plain | kernel.MS_NOEXEC)
         return "/tmp"
@@ -176,9 +175,22 @@ class Supervisor:
             return "timeout", f"longer than {limits['wall_s']:g} s"
         if _cpu_s(self.pid) >= limits["cpu_s"]:
             return "cpu", f"more than {limits['cpu_s']:g} s of processor time"
-        if not self.is_init and _size_bytes(self.scratch) > limits["scratch_mb"] << 20:
-            return "output", f"files of more than {limits['scratch_mb']} MB together"
-        return self._excess_of_output()
+        return self._excess_of_scratch() or self._excess_of_output()
+
+    def _excess_of_scratch(self) -> tuple[str, str] | None:
+        """Without a file system of its own the task's folder is measured from time to time."""
+        if self.is_init or time.monotonic() < self.measured + _TICK_S:
+            return None
+        self.measured = time.monotonic()
+        try:
+            found = folders.sizes(self.scratch)
+        except OSError as error:
+            return "output", f"a folder that cannot be looked into: {error.strerror}"
+        if len(found) > folders.MAX_ENTRIES:
+            return "output", f"more than {folders.MAX_ENTRIES} files"
+        if sum(found) > self.limits["scratch_mb"] << 20:
+            return "output", f"files of more than {self.limits['scratch_mb']} MB together"
+        return None
 
     def _excess_of_output(self) -> tuple[str, str] | None:
         for name, content in self.output.items():
@@ -207,7 +219,9 @@ class Supervisor:
         return "exited", f"its limit of {self.limits['processes']} processes was reached" if refused else ""
 
     def _excess_of_files(self) -> str:
-        largest = max((size for _, size in _files(self.scratch)), default=0)
+        largest = 0
+        with contextlib.suppress(OSError):
+            largest = max(folders.sizes(self.scratch), default=0)
         if largest >= self.limits["file_mb"] << 20:
             return f"a file of {self.limits['file_mb']} MB, the limit"
         place = os.statvfs(self.scratch)
@@ -222,7 +236,8 @@ class Supervisor:
             parts.update((f"file:{name}", content) for name, content in self._kept())
             report["parts"] = [[name, len(content)] for name, content in parts.items()]
             if not self.is_init and self.scratch:
-                shutil.rmtree(self.scratch, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    folders.remove(self.scratch)
             self.channel.sendall(json.dumps(report).encode() + b"\n" + b"".join(parts.values()))
         except OSError:
             pass  # nobody is left to tell
@@ -247,17 +262,3 @@ def _cpu_s(pid: int) -> float:
         return time.clock_gettime((~pid << 3) | 2)
     except OSError:
         return 0.0
-
-
-def _files(folder: str) -> list[tuple[str, int]]:
-    """The files below the folder and their sizes in bytes."""
-    found = []
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                found.append((name, os.lstat(os.path.join(parent, name)).st_size))
-    return found
-
-
-def _size_bytes(folder: str) -> int:
-    return sum(size for _, size in _files(folder))

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 REQUESTS, ANSWERS = 3, 4
 _NUM_FILES = 64
+_ALL_FDS = 1 << 30  # the caller's may have any number
 _FREE_FDS = 64  # above those that a task is given
 _PATH = "/usr/bin:/bin"
 _FORGOTTEN: list[types.ModuleType] = []  # hidden, but not taken apart: that copies many pages
@@ -73,7 +74,7 @@ def _take(ends: Ends) -> tuple[int, int]:
     for place, fd in enumerate(high[:5]):
         os.dup2(fd, place)
     content, ready = os.dup2(high[5], 5, inheritable=False), os.dup2(high[6], 6, inheritable=False)
-    os.closerange(7, 4096)
+    os.closerange(7, _ALL_FDS)
     return content, ready
 
 
@@ -108,8 +109,8 @@ def _unpack(content: int) -> tuple[dict[str, Any], bytes]:
 
 def _fresh_interpreter() -> dict[str, Any]:
     """What a program finds when it is started by itself: its own ``__main__``, streams and names."""
-    for name in [name for name in sys.modules if name == "strop" or name.startswith("strop.")]:
-        _FORGOTTEN.append(sys.modules.pop(name))
+    ours = [name for name in sys.modules if name.partition(".")[0] == "strop"]
+    _FORGOTTEN.extend(map(sys.modules.pop, ours))
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = main
