@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from strop.types import Json, ToolCall
 
 _NAME_KEYS = ("name", "tool", "function", "tool_name", "action")
 _ARGUMENT_KEYS = ("arguments", "args", "parameters", "params", "input")
+
+
+def code_files() -> tuple[str, ...]:
+    """What reads calls and speech, this file and the parser: part of the identity of whoever reads by it."""
+    return __file__, str(Path(__file__).parents[1] / "chat" / "parse.py")
 
 
 def parse_calls(text: str) -> tuple[ToolCall, ...]:

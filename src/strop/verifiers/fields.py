@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from strop.digests import digest_file, digest_json
 from strop.errors import VerifierError
 from strop.types import Completion, Task, Verdict
-from strop.verifiers import accepted, calls, schema, text
+from strop.verifiers import accepted, schema, text
 from strop.verifiers.accepted import is_same
 from strop.verifiers.calls import spoken
 from strop.verifiers.schema import json_of
@@ -175,8 +175,8 @@ class FieldsAnswer:
     @property
     def digest(self) -> str:
         """Identity of the files that read and compare, and of the settings."""
-        files = [digest_file(str(file)) for file in (__file__, *(m.__file__ for m in (accepted, calls, schema, text)))]
-        return digest_json([*files, asdict(self)])
+        files = [__file__, *schema.code_files(), *(str(module.__file__) for module in (accepted, text))]
+        return digest_json([*map(digest_file, files), asdict(self)])
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         due = expected_fields(task)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from strop.digests import digest_file, digest_json
 from strop.errors import VerifierError
 from strop.types import Completion, Task, Verdict
-from strop.verifiers import calls, markup, schema, text
+from strop.verifiers import markup, schema, text
 from strop.verifiers.calls import spoken
 from strop.verifiers.markup import Element, Heading, Markdown, Table, read_markdown, read_xml
 from strop.verifiers.schema import json_of
@@ -69,7 +69,7 @@ class FormatAnswer:
     @property
     def digest(self) -> str:
         """Identity of the files that read and of the settings."""
-        files = [__file__, *(str(module.__file__) for module in (calls, markup, schema, text))]
+        files = [__file__, *schema.code_files(), *(str(module.__file__) for module in (markup, text))]
         return digest_json([*map(digest_file, files), asdict(self)])
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:

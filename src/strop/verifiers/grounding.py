@@ -244,7 +244,7 @@ class GroundedAnswer:
     @property
     def digest(self) -> str:
         """Identity of the files that read and compare, and of the settings."""
-        ours = [__file__, *(str(module.__file__) for module in (accepted, calls, facts, fields, text))]
+        ours = [__file__, *calls.code_files(), *(str(module.__file__) for module in (accepted, facts, fields, text))]
         tools = Path(__file__).parents[1] / "tools"
         files = [*ours, *(str(tools / f"{name}.py") for name in ("evidence", "figures"))]
         return digest_json([*map(digest_file, files), asdict(self)])

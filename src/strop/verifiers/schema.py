@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from strop.digests import digest_file, digest_json
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 Fences = Literal["refused", "whole", "anywhere"]
 """Whether JSON may stand in a fenced block: never; as the whole answer; or as the only block among prose."""
 _BLOCK = re.compile(r"^(?P<mark>```+|~~~+)[ \t]*(?P<kind>\w*)[ \t]*\n(?P<body>.*?)^(?P=mark)[ \t]*$", re.DOTALL | re.M)
+
+
+def code_files() -> tuple[str, ...]:
+    """What reads JSON and holds it against a schema: part of the identity of whoever reads by it."""
+    judges = Path(__file__).parents[1] / "constraints"
+    return __file__, *calls.code_files(), *(str(judges / f"{name}.py") for name in ("validators", "formats"))
 
 
 def json_of(text: str, *, fences: Fences = "refused") -> Any:
@@ -79,7 +86,7 @@ class SchemaAnswer:
     @property
     def digest(self) -> str:
         """Identity of the files that read and of the settings."""
-        return digest_json([digest_file(__file__), digest_file(str(calls.__file__)), asdict(self)])
+        return digest_json([*map(digest_file, code_files()), asdict(self)])
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         validator = _validator(json.dumps(schema_of(task)))

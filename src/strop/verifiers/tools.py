@@ -115,7 +115,7 @@ class ToolCallAnswer:
     @property
     def digest(self) -> str:
         """Identity of the files that read and compare, and of the settings."""
-        files = [digest_file(str(file)) for file in (__file__, reading.__file__, comparing.__file__)]
+        files = [digest_file(str(file)) for file in (__file__, *reading.code_files(), comparing.__file__)]
         return digest_json([*files, asdict(self)])
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:

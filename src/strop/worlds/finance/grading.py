@@ -11,7 +11,9 @@ from typing import Any
 from strop.chat.parse import parse_assistant
 from strop.digests import digest_file, digest_json
 from strop.types import Completion, Message, Task, ToolCall, Verdict
-from strop.verifiers.tools import is_same
+from strop.verifiers import accepted
+from strop.verifiers.accepted import is_same
+from strop.verifiers.calls import code_files
 from strop.worlds.finance import answers
 from strop.worlds.finance.answers import is_preferred, is_refusal
 from strop.worlds.finance.services import VALIDATORS
@@ -130,8 +132,9 @@ class FinanceVerifier:
 
     @property
     def digest(self) -> str:
-        """Identity of the rules: the code that grades."""
-        return digest_json(["finance", digest_file(__file__), digest_file(answers.__file__)])
+        """Identity of the rules: the code that reads, compares and grades."""
+        files = [__file__, str(answers.__file__), str(accepted.__file__), *code_files()]
+        return digest_json(["finance", *map(digest_file, files)])
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         values = measure(task, completion)

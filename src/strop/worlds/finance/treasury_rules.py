@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from strop.digests import digest_file, digest_json
 from strop.errors import VerifierError
 from strop.tools import Evidence, figures, ground
-from strop.tools.enterprise import ENTERPRISE, open_books
 from strop.types import Completion, Task, ToolCall, Verdict
-from strop.verifiers import ToolCallAnswer, parse_calls
+from strop.verifiers import ToolCallAnswer, parse_calls, schema
 from strop.worlds.finance.treasury_cases import session
 
 MAX_WORDS = 40
@@ -87,9 +87,10 @@ class TreasuryAnswer:
 
     @property
     def digest(self) -> str:
-        """Identity of this file, of the tools and of what grounds answers."""
-        grounding = [digest_file(one.__code__.co_filename) for one in (ground, figures, session, open_books)]
-        return digest_json([digest_file(__file__), ENTERPRISE.digest, ToolCallAnswer().digest, *grounding])
+        """Identity of this file, of the tools, their services and what grounds answers, and of what checks calls."""
+        tools = sorted(Path(ground.__code__.co_filename).parent.rglob("*.py"))
+        files = [*map(str, tools), *schema.code_files(), str(session.__code__.co_filename)]
+        return digest_json([digest_file(__file__), ToolCallAnswer().digest, *map(digest_file, files)])
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         reference, text = task.reference, completion.text.strip()
