@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
-import json
+import marshal
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,8 @@ class Runner:
         for name in keep:
             _check_name(name, is_plain=True)
         header = {"argv": list(argv), "program": len(program), "files": {name: len(files[name]) for name in files}}
-        content = json.dumps(header).encode() + b"\n" + program + b"".join(files.values())
+        packed = marshal.dumps(header)
+        content = b"%d\n" % len(packed) + packed + program + b"".join(files.values())
         order = {"limits": asdict(limits), "keep": list(keep)}
         channel, theirs = socket.socketpair()
         pipes = os.pipe(), os.pipe()

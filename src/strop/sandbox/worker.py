@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import marshal
 import os
 import select
 import shutil
@@ -51,7 +52,7 @@ class Worker:
 
         Raises: SandboxError if the worker is closed; ConnectionError if the zygote is dead and cannot be replaced.
         """
-        message = json.dumps(order).encode()
+        message = marshal.dumps(dict(order))
         with self._lock:
             if self._is_closed:
                 raise SandboxError("the sandbox is closed")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # ``signal`` without its enumerations, which touch many pages
 import atexit
 import builtins
 import fcntl
-import json
+import marshal
 import os
 import resource
 import signal
 import site
 import sys
-import threading
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
@@ -21,6 +21,7 @@ _NUM_FILES = 64
 _ALL_FDS = 1 << 30  # the caller's may have any number
 _FREE_FDS = 64  # above those that a task is given
 _PATH = "/usr/bin:/bin"
+_OURS: list[str] = []
 _FORGOTTEN: list[types.ModuleType] = []  # hidden, but not taken apart: that copies many pages
 
 
@@ -36,6 +37,15 @@ class Ends(NamedTuple):
     ready: int
 
 
+def prepare() -> None:
+    """What every task needs and no task changes, done once in the zygote: each page touched in a task is copied."""
+    os.environ.clear()
+    os.environ.update(PATH=_PATH, HOME="/tmp", TMPDIR="/tmp", LANG="C.UTF-8")
+    os.environ.update(STROP_REQUESTS=str(REQUESTS), STROP_ANSWERS=str(ANSWERS))
+    site.setquit()
+    _OURS.extend(name for name in sys.modules if name.partition(".")[0] == "strop")
+
+
 def become(
     ends: Ends, limits: Mapping[str, Any], scratch: str, num_processes: int, confine: Callable[[], None]
 ) -> NoReturn:
@@ -49,22 +59,21 @@ def become(
         content, ready = _take(ends)
         os.chdir(scratch)
         _limit(limits, num_processes)
+        if os.environ["HOME"] != scratch:
+            os.environ["HOME"] = os.environ["TMPDIR"] = scratch
         header, program = _unpack(content)
         confine()
         os.write(ready, b"1")
-        environment = {"PATH": _PATH, "HOME": scratch, "TMPDIR": scratch, "LANG": "C.UTF-8"}
-        for number in (signal.SIGCHLD, signal.SIGPIPE if header["argv"] else signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
         if header["argv"]:
+            _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             os.close(REQUESTS)
             os.close(ANSWERS)
-            os.execvpe(header["argv"][0], header["argv"], environment)
+            del os.environ["STROP_REQUESTS"], os.environ["STROP_ANSWERS"]
+            os.execvp(header["argv"][0], header["argv"])
         os.close(ready)
     except BaseException as error:
         os.write(ready, f"{type(error).__name__}: {error}".encode())
         os._exit(1)
-    os.environ.clear()
-    os.environ.update(environment, STROP_REQUESTS=str(REQUESTS), STROP_ANSWERS=str(ANSWERS))
     execute(program, _fresh_interpreter())
 
 
@@ -97,7 +106,7 @@ def _limit(limits: Mapping[str, Any], num_processes: int) -> None:
 def _unpack(content: int) -> tuple[dict[str, Any], bytes]:
     """The header and the program of the content; its files are written into the working directory."""
     with os.fdopen(content, "rb") as file:
-        header: dict[str, Any] = json.loads(file.readline())
+        header: dict[str, Any] = marshal.loads(file.read(int(file.readline())))
         program = file.read(header["program"])
         for name, size in header["files"].items():
             if os.path.dirname(name):
@@ -109,18 +118,16 @@ def _unpack(content: int) -> tuple[dict[str, Any], bytes]:
 
 def _fresh_interpreter() -> dict[str, Any]:
     """What a program finds when it is started by itself: its own ``__main__``, streams and names."""
-    ours = [name for name in sys.modules if name.partition(".")[0] == "strop"]
-    _FORGOTTEN.extend(map(sys.modules.pop, ours))
+    _FORGOTTEN.extend(map(sys.modules.pop, _OURS))
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = main
     sys.argv = ["program.py"]
-    site.setquit()
     for fd, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         stream = open(fd, mode, encoding="utf-8", errors=None if fd < 2 else "backslashreplace", closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _signal.signal(_signal.SIGINT, signal.default_int_handler)
     return main.__dict__
 
 
@@ -139,7 +146,8 @@ def execute(program: bytes, namespace: dict[str, Any]) -> NoReturn:
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
         atexit._run_exitfuncs()
         namespace.clear()
         sys.stdout.flush()

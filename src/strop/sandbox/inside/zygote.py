@@ -10,6 +10,7 @@ import contextlib
 import gc
 import importlib
 import json
+import marshal
 import os
 import select
 import signal
@@ -20,6 +21,7 @@ from typing import Any, NoReturn
 from strop.sandbox.inside import kernel
 from strop.sandbox.inside.seccomp import packed_program
 from strop.sandbox.inside.supervisor import NAMESPACES, Supervisor
+from strop.sandbox.inside.task import prepare
 
 _PRELOADED = (
     "bisect cmath collections copy dataclasses datetime decimal fractions functools hashlib heapq itertools json math "
@@ -36,6 +38,7 @@ def serve(confinement: Mapping[str, Any], control: int, owner: int) -> NoReturn:
         importlib.import_module(name)
     if confinement["seccomp"]:
         packed_program()  # kept for every task
+    prepare()
     gc.collect()
     gc.freeze()  # so that a collection in a task does not touch, and thereby copy, every page
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the first process of a namespace it then cannot be interrupted
@@ -55,7 +58,7 @@ def serve(confinement: Mapping[str, Any], control: int, owner: int) -> NoReturn:
         if _fork(channel, is_isolated=confinement["namespaces"]) == 0:
             orders.close()
             os.close(held)
-            Supervisor(json.loads(message), confinement, channel, (alive, owner)).start(*fds[1:])
+            Supervisor(marshal.loads(message), confinement, channel, (alive, owner)).start(*fds[1:])
         channel.close()
         for fd in fds[1:]:
             os.close(fd)
