@@ -3,6 +3,8 @@
 import collections
 import enum
 import json
+import sys
+import time
 from typing import Any
 
 import pytest
@@ -23,7 +25,9 @@ HASHABLE = st.recursive(
     max_leaves=6,
 )
 PLAIN = st.recursive(
-    HASHABLE | st.binary().map(bytearray) | st.builds(range, st.integers(), st.integers(), st.just(3)),
+    HASHABLE
+    | st.binary().map(bytearray)
+    | st.builds(lambda start, n: range(start, start + 3 * n, 3), st.integers(), st.integers(-9, 10**6)),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.lists(inner, max_size=3).map(tuple)
@@ -82,6 +86,29 @@ def test_the_form_on_the_wire_is_as_documented(value: Any, content: Any) -> None
 def test_numbers_beyond_pythons_limit_of_decimal_digits_pass() -> None:
     huge = 7**20_000
     assert decode(loads(dumps(encode([huge, -huge])))) == [huge, -huge]
+
+
+def test_what_is_short_to_say_and_long_to_use_is_refused_on_both_sides() -> None:
+    assert decode(encode(range(-1, 2**20 - 1))) == range(-1, 2**20 - 1)
+    assert decode(encode(1 - (1 << 2**20))) == 1 - (1 << 2**20)
+    for large in (range(2**20 + 1), range(10**30), range(0, -(10**12), -3), 1 << 2**20, -(1 << 2**20)):
+        with pytest.raises(CodecError, match="more than 1048576"):
+            encode([large])
+    for content in ({"range": [0, 2**20 + 1, 1]}, {"range": [0, {"int": hex(10**30)}, 1]}, {"int": hex(1 << 2**20)}):
+        with pytest.raises(CodecError, match="more than 1048576"):
+            decode([content])
+
+
+@pytest.mark.parametrize("kind", ["set", "frozenset", "dict"])
+def test_members_that_collide_are_refused_before_they_are_compared(kind: str) -> None:
+    modulus = sys.hash_info.modulus
+    colliding = [{"int": hex(number * modulus)} for number in range(1, 20_000)]
+    members = [[one, 0] for one in colliding] if kind == "dict" else colliding
+    began = time.process_time()
+    with pytest.raises(CodecError, match="more than 100 members of one hash"):
+        decode({kind: members})
+    assert time.process_time() - began < 1.0, "comparing each with all others takes about 3 s"
+    assert len(decode({kind: members[:100]})) == 100
 
 
 class AlwaysEqual:

@@ -4,7 +4,8 @@ Plain are None, bool, int, float, complex, str, bytes, bytearray, range, and lis
 plain values, by their exact types. A subclass is refused, since what it says about equality is its own; only the
 dictionaries of ``collections`` travel, as the dict that they equal. What ``decode`` returns therefore compares as
 Python's own types do, whoever wrote the text. Values travel by copy: an object that stands in two places arrives as
-two, and what is done to the copy is not done to the original.
+two, and what is done to the copy is not done to the original. Whoever decodes a hostile text pays no more than its
+length: members of equal hashes, ranges and integers are bounded.
 
 This file runs inside the sandbox too and uses the standard library only.
 """
@@ -18,6 +19,12 @@ from typing import Any
 
 MAX_DEPTH = 100
 """Containers nested deeper are refused, on both sides."""
+MAX_RANGE = 1 << 20
+"""A range of more numbers, which would be a list of them to whoever sorts it, is refused, on both sides."""
+MAX_BITS = 1 << 20
+"""A greater integer is refused, on both sides."""
+MAX_EQUAL_HASHES = 100
+"""More members of one set or dictionary with the same hash are refused: each is compared with all others."""
 _PLAIN_INT = 1 << 53
 _DICTS = (dict, OrderedDict, defaultdict, Counter)
 _SEQUENCES: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
@@ -63,7 +70,7 @@ def _encode(value: Any, depth: int) -> Any:
     if value is None or kind is bool or kind is str:
         return value
     if kind is int:
-        return value if -_PLAIN_INT < value < _PLAIN_INT else {"int": hex(value)}
+        return value if -_PLAIN_INT < value < _PLAIN_INT else {"int": hex(_bounded_int(value))}
     if kind is float:
         return value if math.isfinite(value) else {"float": repr(value)}
     if kind is list:
@@ -77,6 +84,7 @@ def _encode(value: Any, depth: int) -> Any:
     if kind is complex:
         return {"complex": [repr(value.real), repr(value.imag)]}
     if kind is range:
+        value = _bounded_range(value)
         return {"range": [_encode(bound, depth + 1) for bound in (value.start, value.stop, value.step)]}
     raise CodecError(f"a {kind.__name__} is not a plain value")
 
@@ -104,7 +112,7 @@ def _decode(content: Any, depth: int) -> Any:
         return complex(float(real), float(imaginary))
     items = [_decode(item, depth + 1) for item in inner]
     if kind == "range":
-        return range(*items)
+        return _bounded_range(range(*items))
     if kind in _SEQUENCES:
         return _collection(_SEQUENCES[kind], items)
     raise CodecError(f"unknown type {kind!r}")
@@ -112,7 +120,7 @@ def _decode(content: Any, depth: int) -> Any:
 
 def _decode_text(kind: str, text: str) -> Any:
     if kind == "int":
-        return int(text, 16)
+        return _bounded_int(int(text, 16))
     if kind == "float" and text in ("nan", "inf", "-inf"):
         return float(text)
     if kind in _BYTES:
@@ -120,7 +128,22 @@ def _decode_text(kind: str, text: str) -> Any:
     raise CodecError(f"unknown type {kind!r} of a text")
 
 
+def _bounded_int(value: int) -> int:
+    if value.bit_length() > MAX_BITS:
+        raise CodecError(f"an integer of more than {MAX_BITS} bits")
+    return value
+
+
+def _bounded_range(value: range) -> range:
+    if value[MAX_RANGE:]:
+        raise CodecError(f"a range of more than {MAX_RANGE} numbers")
+    return value
+
+
 def _collection(kind: Any, items: list[Any]) -> Any:
+    hashes = Counter(hash(item[0] if kind is dict else item) for item in items) if kind is not tuple else {}
+    if max(hashes.values(), default=0) > MAX_EQUAL_HASHES:
+        raise CodecError(f"a {kind.__name__} with more than {MAX_EQUAL_HASHES} members of one hash")
     made = kind(items)
     if len(made) != len(items):
         raise CodecError(f"a {kind.__name__} with equal members")
