@@ -110,6 +110,10 @@ def test_calls_take_keywords_and_the_first_answer_of_a_check_may_be_an_exception
         (b"a", "'a'", False),
         (10**400, "10**400", True),
         (10**400, "float('inf')", False),
+        (3, "10**400", False),
+        (3.5, "10**400", False),
+        (float("nan"), "10**400", False),
+        ([10**400], "[2 * 10**400]", False),
     ],
 )
 def test_values_are_compared_as_plain_types(judge: CodeAnswer, expect: Any, answer: str, passed: bool) -> None:
@@ -253,6 +257,14 @@ def test_a_check_that_stumbles_over_a_value_is_the_candidates_fault(judge: CodeA
     verdict = judge(checked(check), said("def f(x): return None"))
     assert outcome(verdict) == WRONG
     assert verdict.reasons == ("line 2 of the check fails (TypeError)",)
+
+
+@pytest.mark.parametrize("answer", ["range(10**12)", "[range(10**12)]", "1 << (1 << 21)"])
+def test_a_value_that_only_the_check_would_pay_for_is_the_candidates_fault(judge: CodeAnswer, answer: str) -> None:
+    check = "def check(candidate):\n    assert sorted(candidate(1)) == [1]\n"
+    verdict = judge(checked(check), said(f"def f(x): return {answer}"))
+    assert outcome(verdict) == WRONG
+    assert "more than 1048576" in verdict.reasons[0]
 
 
 def test_a_check_cannot_swallow_the_end_of_its_candidate(judge: CodeAnswer) -> None:
