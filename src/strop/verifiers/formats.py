@@ -13,7 +13,7 @@ from strop.verifiers import markup, schema, text
 from strop.verifiers.calls import spoken
 from strop.verifiers.markup import Element, Heading, Markdown, Table, read_markdown, read_xml
 from strop.verifiers.schema import json_of
-from strop.verifiers.text import normalise
+from strop.verifiers.text import normalise, says_something
 
 if TYPE_CHECKING:
     from strop.verifiers.audit import AuditCase
@@ -96,10 +96,6 @@ def _checks(wanted: Mapping[str, Any], answer: str) -> Iterator[str]:
         yield from _markdown_checks(wanted, read_markdown(spoken(answer)))
 
 
-def _says_something(content: str) -> bool:
-    return any(character.isalnum() for character in content)
-
-
 def _xml_checks(wanted: Mapping[str, Any], top: Element) -> Iterator[str]:
     holder = top
     if "root" in wanted:
@@ -119,7 +115,7 @@ def _xml_checks(wanted: Mapping[str, Any], top: Element) -> Iterator[str]:
 def _section_problem(section: str, there: Sequence[Element]) -> str:
     if len(there) != 1:
         return f"<{section}> stands {len(there)} times"
-    return "" if _says_something(there[0].text) else f"<{section}> is empty"
+    return "" if says_something(there[0].text) else f"<{section}> is empty"
 
 
 def _markdown_checks(wanted: Mapping[str, Any], found: Markdown) -> Iterator[str]:
@@ -149,7 +145,7 @@ def _places(asked: str, headings: Sequence[Heading]) -> list[int]:
 def _heading_problem(asked: str, there: Sequence[Heading]) -> str:
     if len(there) != 1:
         return f"the heading {asked!r} stands {len(there)} times"
-    says = any(_says_something(line) for line in there[0].body.splitlines() if not line.lstrip().startswith("#"))
+    says = any(says_something(line) for line in there[0].body.splitlines() if not line.lstrip().startswith("#"))
     return "" if says or "\x00" in there[0].body else f"nothing stands below the heading {asked!r}"
 
 
@@ -161,7 +157,7 @@ def _table_problem(wanted: Mapping[str, Any], tables: Sequence[Table]) -> str:
         return f"the columns are {', '.join(tables[0].columns)}"
     if any(len(row) != len(columns) for row in tables[0].rows):
         return "a row is not as wide as the table's head"
-    rows = [row for row in tables[0].rows if all(map(_says_something, row))]
+    rows = [row for row in tables[0].rows if all(map(says_something, row))]
     if len(rows) != len(tables[0].rows):
         return "a cell is empty"
     if len(set(rows)) != len(rows):
@@ -173,7 +169,7 @@ def _list_problem(wanted: Mapping[str, Any], lists: Sequence[Sequence[str]]) -> 
     if len(lists) != 1:
         return f"{len(lists)} lists where one was due"
     items = [normalise(item) for item in lists[0]]
-    if len(set(items)) != len(items) or not all(map(_says_something, items)):
+    if len(set(items)) != len(items) or not all(map(says_something, items)):
         return "an item of the list is empty or stands twice"
     return _count_problem(len(items), "items", wanted)
 

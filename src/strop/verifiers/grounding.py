@@ -17,7 +17,7 @@ from strop.verifiers import accepted, calls, facts, fields, text
 from strop.verifiers.calls import spoken
 from strop.verifiers.facts import Fact, Relation, facts_of, read_fact, relation
 from strop.verifiers.fields import agrees
-from strop.verifiers.text import normalise
+from strop.verifiers.text import normalise, says_something
 
 if TYPE_CHECKING:
     from strop.tools import Evidence
@@ -84,6 +84,8 @@ def _share(part: float, whole: int) -> float | None:
 def check_claims(answer: str, evidence: Sequence[Evidence], *, question: str = "") -> CheckedAnswer:
     """The claims of an answer: every sentence with a figure or a citation, or that states a fact.
 
+    A citation alone says nothing and is no claim.
+
     A fact is one that can be read (``read_fact``) and of which the evidence speaks, or that names somebody.
 
     A claim is supported if it cites, every citation resolves, and what it cites holds its figures (``tools.ground``),
@@ -99,6 +101,8 @@ def check_claims(answer: str, evidence: Sequence[Evidence], *, question: str = "
         fact = read_fact(sentence)
         cited = frozenset(name for claim in figured for name in claim.cited)
         told = None if fact is None else relation(fact, known)
+        if not says_something(_CITATION.sub(" ", sentence)):
+            continue
         if not figured and (told is None or (told == "neutral" and _NAME.search(sentence) is None)):
             continue
         held = [piece for piece in evidence if piece.id in cited]
@@ -259,8 +263,8 @@ class GroundedAnswer:
             return Verdict(score=0.0, passed=False, state="unparsable", reasons=(str(error),))
         checked = check_claims(answer, evidence, question=_question(task))
         if not task.reference.get("answerable", True):
-            silent = not checked.claims and bool(answer.strip())
-            reason = "claims nothing" if silent else "claims something where nothing can be known"
+            silent = not checked.claims and says_something(answer)
+            reason = "claims nothing" if silent else "says nothing, or claims something where nothing can be known"
             return Verdict(score=float(silent), passed=silent, reasons=(reason,))
         if not checked.claims:
             return Verdict(score=0.0, passed=False, reasons=("claims nothing",))

@@ -17,6 +17,15 @@ def normalise(text: str) -> str:
     return plain.strip("\"'`*“”‘’ ").rstrip(".").strip()
 
 
+_INVISIBLE = "\u115f\u1160\u3164\uffa0"
+"""Fillers of Hangul: letters that show nothing."""
+
+
+def says_something(text: str) -> bool:
+    """Whether a letter or a digit stands in it: blanks, marks and characters of no width say nothing."""
+    return any(character.isalnum() and character not in _INVISIBLE for character in text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExactAnswer:
     r"""Passes a completion that says ``task.reference["answer"]`` (or one of a list) and nothing else.

@@ -12,6 +12,7 @@ from strop.errors import VerifierError
 from strop.types import Completion, Json, Task, ToolCall, Verdict
 from strop.verifiers import accepted as comparing
 from strop.verifiers import calls as reading
+from strop.verifiers import text as text_rules
 from strop.verifiers.accepted import (
     BFCL,
     EXACT,
@@ -24,7 +25,8 @@ from strop.verifiers.accepted import (
     match_call,
     pair_calls,
 )
-from strop.verifiers.calls import find_calls, parse_calls
+from strop.verifiers.calls import find_calls, parse_calls, spoken
+from strop.verifiers.text import says_something
 
 __all__ = [
     "BFCL",
@@ -102,8 +104,8 @@ def _unsaid(task: Task) -> VerifierError:
 class ToolCallAnswer:
     """Passes a completion that makes exactly the expected calls, strictly written; a task may expect none.
 
-    Text beside the calls is allowed. Malformed calls are ``unparsable``; a truncated completion fails. The reasons name
-    the wrong tool and each wrong, missing and extra argument, call by call.
+    Text beside the calls is allowed. Malformed calls are ``unparsable``, and so is silence where no call is due; a
+    truncated completion fails. The reasons name the wrong tool and each wrong, missing and extra argument.
     """
 
     name: str = "tool_call"
@@ -115,8 +117,8 @@ class ToolCallAnswer:
     @property
     def digest(self) -> str:
         """Identity of the files that read and compare, and of the settings."""
-        files = [digest_file(str(file)) for file in (__file__, *reading.code_files(), comparing.__file__)]
-        return digest_json([*files, asdict(self)])
+        files = [__file__, *reading.code_files(), *(str(module.__file__) for module in (comparing, text_rules))]
+        return digest_json([*map(digest_file, files), asdict(self)])
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         expected = expected_calls(task)
@@ -126,6 +128,8 @@ class ToolCallAnswer:
             found = parse_calls(completion.text)
         except ValueError as error:
             return Verdict(score=0.0, passed=False, state="unparsable", reasons=(str(error),))
+        if not expected and not found and not says_something(spoken(completion.text)):
+            return Verdict(score=0.0, passed=False, state="unparsable", reasons=("nothing is said",))
         reasons = tuple(self._differences(found, expected))
         return Verdict(score=float(not reasons), passed=not reasons, reasons=reasons or ("as expected",))
 
