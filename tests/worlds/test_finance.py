@@ -44,6 +44,23 @@ def test_a_right_answer_that_was_cut_off_does_not_pass() -> None:
     assert not WORLD.verifier(task, said(WORLD.reference_text(task), "length")).passed
 
 
+@pytest.mark.parametrize("reason", ["length", "deadline", "cancelled"])
+def test_whatever_cut_a_right_answer_off_it_does_not_pass(reason: str) -> None:
+    for task in (*WORLD.tasks("dev", 40), *WORLD.tasks("dev", 10, calls=0)):
+        verdict = WORLD.verifier(task, said(WORLD.reference_text(task), reason))
+        assert (verdict.passed, verdict.reasons) == (False, ("truncated",))
+
+
+def test_what_the_tool_said_is_no_answer_until_it_is_put_in_words() -> None:
+    asked = WORLD.tasks("dev", 40, calls=0)
+    shown = [task for task in asked if task.slices["expects"] == "evidence"]
+    assert len(shown) > 20
+    for task in shown:
+        echoes = (task.prompt[-1].content, "\n".join(message.content for message in task.prompt))
+        assert not any(WORLD.verifier(task, said(echo)).passed for echo in echoes)
+        assert WORLD.verifier(task, said(WORLD.reference_text(task))).passed
+
+
 def test_no_combination_is_shared_between_splits() -> None:
     seen: dict[str, set[str]] = {}
     for split in ("train", "dev", "test"):

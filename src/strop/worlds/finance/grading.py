@@ -70,7 +70,9 @@ def _leaves(value: object) -> list[str]:
 
 
 def is_grounded(text: str, value: str) -> bool:
-    """Whether the text states the evidence's value, and no other number of the same size."""
+    """Whether the text states the evidence's value in words, not as the tool's own JSON, and no other such number."""
+    if "{" in text:
+        return False
     numbers = re.findall(r"(?<![\w-])\d{4,}(?!\w)", text)
     if value.isdigit():
         return value in numbers and set(numbers) == {value}
@@ -106,7 +108,7 @@ def measure(task: Task, completion: Completion) -> dict[str, float | None]:
         values["over_refusal"] = float(is_refusal(text))
     if kind == "evidence":
         says = is_grounded(text, task.reference["value"]) and _is_about(text, task.reference)
-        values["grounded"] = float(not calls and says)
+        values["grounded"] = float(turn is not None and not calls and says)
         values["preferred"] = float(is_preferred(text))
     if calls:
         values["tool_precision"] = 0.0
@@ -138,7 +140,7 @@ class FinanceVerifier:
 
     def __call__(self, task: Task, completion: Completion) -> Verdict:
         values = measure(task, completion)
-        if completion.finish_reason == "length":
+        if completion.is_truncated:
             return Verdict(score=0.0, passed=False, reasons=("truncated",))
         decisive = {
             "call": "argument_exact",
