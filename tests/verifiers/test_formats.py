@@ -1,5 +1,7 @@
 """The form of an answer is judged as it was asked for, and not by what merely looks like it."""
 
+import time
+
 import pytest
 
 from strop.errors import VerifierError
@@ -148,6 +150,19 @@ def test_the_structure_of_markdown_is_read_as_commonmark_has_it() -> None:
     assert [heading.title for heading in found.headings] == ["A"]
     assert found.lists == (("x", "y"), ("q",))
     assert [(table.columns, table.rows) for table in found.tables] == [(("a", "b"), (("1", "2"),))]
+
+
+@pytest.mark.parametrize("empty", ["```\n```", "```python\n\n```", "~~~\n...\n~~~", "\x00", "\x01"])
+def test_an_empty_block_or_a_control_character_is_nothing_below_a_heading(empty: str) -> None:
+    wanted = {"kind": "markdown", "headings": ["Summary"]}
+    assert reasons(wanted, "# Summary\n```\nx = 1\n```") == "as asked for"
+    assert reasons(wanted, f"# Summary\n{empty}") == "nothing stands below the heading 'Summary'"
+
+
+def test_a_text_full_of_tables_is_read_in_time() -> None:
+    begun = time.process_time()
+    assert len(read_markdown("|a|b|\n|-|-|\n" * 20_000).tables) == 1
+    assert time.process_time() - begun < 5.0  # 0.3 s; every table read to the end anew took minutes
 
 
 def test_json_alone_is_one_strict_value() -> None:

@@ -11,7 +11,7 @@ from strop.errors import VerifierError
 from strop.types import Completion, Task, Verdict
 from strop.verifiers import markup, schema, text
 from strop.verifiers.calls import spoken
-from strop.verifiers.markup import Element, Heading, Markdown, Table, read_markdown, read_xml
+from strop.verifiers.markup import CODE, Element, Heading, Markdown, Table, read_markdown, read_xml
 from strop.verifiers.schema import json_of
 from strop.verifiers.text import normalise, says_something
 
@@ -146,7 +146,7 @@ def _heading_problem(asked: str, there: Sequence[Heading]) -> str:
     if len(there) != 1:
         return f"the heading {asked!r} stands {len(there)} times"
     says = any(says_something(line) for line in there[0].body.splitlines() if not line.lstrip().startswith("#"))
-    return "" if says or "\x00" in there[0].body else f"nothing stands below the heading {asked!r}"
+    return "" if says or CODE in there[0].body else f"nothing stands below the heading {asked!r}"
 
 
 def _table_problem(wanted: Mapping[str, Any], tables: Sequence[Table]) -> str:

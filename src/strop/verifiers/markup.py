@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from strop.verifiers.text import says_something
+
 _MAX_DEPTH = 64
 _FENCE = re.compile(r"^ {0,3}(```+|~~~+)")
 _HEADING = re.compile(r"^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _ITEM = re.compile(r"^( {0,3})([-*+]|\d{1,9}[.)])[ \t]+(\S.*)$")
 _DELIMITER = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+CODE, _FENCED = "\x00", "\x01"
+"""What stands for a line of a fenced block that says something, and for the marks around it."""
+_KEPT_MARKS = re.compile(r"[\x00\x01]")
 
 
 @dataclass(kw_only=True)
@@ -98,22 +103,22 @@ class Markdown:
 
 def read_markdown(text: str) -> Markdown:
     """The structure of the text. Raises: ValueError for a fenced block that is never closed."""
-    lines = list(_outside_fences(_COMMENT.sub("", text)))
+    lines = list(_outside_fences(_COMMENT.sub("", _KEPT_MARKS.sub(" ", text))))
     return Markdown(headings=tuple(_headings(lines)), tables=tuple(_tables(lines)), lists=tuple(_lists(lines)))
 
 
 def _outside_fences(text: str) -> Iterator[str]:
-    """The lines, with an empty one for each line of a fenced block."""
+    """The lines; in the place of those of a fenced block stands what it holds: ``CODE``, or nothing."""
     mark = ""
     for line in text.splitlines():
         fence = _FENCE.match(line)
         if mark:
             closes = fence is not None and fence[1].startswith(mark) and not line.strip().strip(mark[0])
             mark = "" if closes else mark
-            yield "" if line.strip() == "" else "\x00"
+            yield _FENCED if closes else CODE if says_something(line) else ""
         elif fence is not None:
             mark = fence[1]
-            yield "\x00"
+            yield _FENCED
         else:
             yield line
     if mark:
@@ -135,8 +140,11 @@ def _cells(line: str) -> tuple[str, ...]:
 
 
 def _tables(lines: list[str]) -> Iterator[Table]:
+    end = 0
     for number in range(1, len(lines)):
         head, rule = lines[number - 1], lines[number]
+        if number <= end:
+            continue
         if "|" not in head or not _DELIMITER.match(rule) or len(_cells(head)) != len(_cells(rule)):
             continue
         rows = []
@@ -144,6 +152,7 @@ def _tables(lines: list[str]) -> Iterator[Table]:
             if "|" not in line:
                 break
             rows.append(_cells(line))
+        end = number + len(rows)
         yield Table(columns=_cells(head), rows=tuple(rows))
 
 
@@ -151,7 +160,7 @@ def _lists(lines: list[str]) -> Iterator[tuple[str, ...]]:
     """Runs of items of one kind; lines that are indented belong to the item before, an empty line may lie between."""
     items: list[str] = []
     kind = ""
-    for line in [*lines, "\x00"]:
+    for line in [*lines, _FENCED]:
         item = _ITEM.match(line)
         mark = "" if item is None else item[2] if item[2] in "-*+" else item[2][-1]
         if item is not None and (not items or (mark == kind and len(item[1]) < 2)):
