@@ -176,8 +176,8 @@ def _reminder(rng: random.Random, tenant: str) -> Draft:
 
 
 KINDS: Mapping[str, Callable[[random.Random, str], Draft]] = {
-    "approvals": _approvals,
     "reimbursement": _reimbursement,
+    "approvals": _approvals,
     "second_approval": _second_approval,
     "cash_flow": _cash_flow,
     "reminder": _reminder,

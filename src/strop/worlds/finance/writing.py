@@ -48,8 +48,8 @@ _DECISIVE = {
 class FinanceWritingWorld(GeneratedWorld):
     """Tasks such as ``Cash 4200 [bank], payables 5200 [ap], ... Cash-flow risk? Pause purchases?`` in a tenant's name.
 
-    ``kinds``: how many of the kinds there may be, in the order of ``KINDS``: how many approvals an amount needs; a
-    policy in three rules; whether the second approval may be skipped (each tenant's rule decides); a cash-flow report;
+    ``kinds``: how many of the kinds there may be, in the order of ``KINDS``: a policy in three rules; how many
+    approvals an amount needs; whether the second approval may be skipped (each tenant's rule decides); a cash-flow report;
     a payment reminder; refusals of a bypass with the allowed way. ``noise``: sentences before the question that do not
     matter.
     """
