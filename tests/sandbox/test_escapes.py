@@ -142,6 +142,43 @@ def test_the_supervisor_cannot_be_looked_into(sandbox: Sandbox) -> None:
     assert sandbox.run(program).stdout == b""
 
 
+@pytest.mark.parametrize("kind", ["AS", "NOFILE", "NPROC", "CPU"])
+def test_the_supervisor_cannot_be_made_to_fail_by_limits(sandbox: Sandbox, kind: str) -> None:
+    program = f"import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_{kind}, (1, 1))"
+    outcome = sandbox.run(program, keep=["file"])
+    assert (outcome.state, outcome.exit_code) == ("exited", 1)
+    assert b"PermissionError" in outcome.stderr
+    for call in ("os.setpriority(os.PRIO_USER, 0, 19)", "os.sched_setaffinity(os.getppid(), {0})"):
+        assert b"PermissionError" in sandbox.run(f"import os\n{call}").stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "os.chmod({!r}, 0o666)",
+        "os.utime({!r}, (1, 1))",
+        "os.setxattr({!r}, 'user.x', b'1')",
+        "os.chown({!r}, os.getuid(), -1)",
+    ],
+)
+def test_a_file_of_the_same_user_cannot_be_changed_from_outside_of_it(sandbox: Sandbox, change: str) -> None:
+    """As an ordinary user these are the caller's own files; the folder of the worker is one of them."""
+    uid = sandbox._runner.workers[0].uid
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "file"
+        path.write_text("secret")
+        path.chmod(0o600)
+        if uid is not None:
+            os.chown(path, uid, uid)
+        before = path.stat()
+        outcome = sandbox.run(f"import os\n{change.format(str(path))}")
+        assert (outcome.state, outcome.exit_code) == ("exited", 1)
+        assert (path.stat(), os.listxattr(path)) == (before, [])
+    assert sandbox.run("import os\nos.chmod('..', 0)").exit_code == 1
+    assert sandbox.run("print(1)").stdout == b"1\n"
+
+
 @pytest.mark.capability("TU-20")
 def test_a_fork_bomb_is_held_at_the_limit(sandbox: Sandbox) -> None:
     outcome = attack(sandbox, "import os\nwhile True:\n    os.fork()")

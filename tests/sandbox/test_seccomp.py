@@ -19,10 +19,10 @@ REFUSED, ABSENT = 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
 HARMLESS = {"x86_64": (0, 1, 59, 231, 53, 62, 257, 202), "aarch64": (63, 64, 221, 94, 199, 129, 56, 98)}
 
 
-def judge(machine: str, number: int, *, argument: int = 0, arch: int | None = None) -> int:
+def judge(machine: str, number: int, *, argument: int = 0, arch: int | None = None, shares_files: bool = False) -> int:
     """What the filter answers, by the rules of classic BPF."""
     words = {0: number, 4: MACHINES[machine].audit_arch if arch is None else arch, 16: argument & 0xFFFFFFFF}
-    code, at, accumulator = program(machine), 0, 0
+    code, at, accumulator = program(machine, shares_files=shares_files), 0, 0
     while True:
         operation, if_true, if_false, operand = code[at]
         at += 1
@@ -42,14 +42,31 @@ def test_the_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
         pytest.skip(f"no {path}: install linux-libc-dev")
     known = {name: int(number) for name, number in re.findall(pattern, Path(path).read_text())}
     table = MACHINES[machine]
-    assert {name: known.get(name) for name in table.refused} == table.refused
-    assert (known["clone"], known["clone3"], known["prctl"]) == (table.clone, table.clone3, table.prctl)
+    listed = table.refused | table.refused_in_shared_files
+    assert {name: known.get(name) for name in listed} == listed
+    found = (known["clone"], known["clone3"], known["prctl"], known["prlimit64"])
+    assert found == (table.clone, table.clone3, table.prctl, table.prlimit)
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))
 def test_listed_calls_are_refused_and_harmless_ones_are_not(machine: str) -> None:
     assert {judge(machine, number) for number in MACHINES[machine].refused.values()} == {REFUSED}
     assert {judge(machine, number) for number in HARMLESS[machine]} == {ALLOWED}
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_what_an_owner_may_do_is_refused_only_where_files_are_shared(machine: str) -> None:
+    numbers = MACHINES[machine].refused_in_shared_files.values()
+    assert {judge(machine, number, shares_files=True) for number in numbers} == {REFUSED}
+    assert {judge(machine, number) for number in numbers} == {ALLOWED}
+    assert judge(machine, 452) == ABSENT, "fchmodat2, which older headers do not name"
+    assert {judge(machine, number, shares_files=True) for number in HARMLESS[machine]} == {ALLOWED}
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_limits_can_be_set_to_this_process_only(machine: str) -> None:
+    assert judge(machine, MACHINES[machine].prlimit, argument=0) == ALLOWED
+    assert {judge(machine, MACHINES[machine].prlimit, argument=pid) for pid in (1, 2, -1)} == {REFUSED}
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))
@@ -76,6 +93,6 @@ def test_calls_of_another_instruction_set_kill() -> None:
 
 def test_the_program_fits_the_kernels_limit_and_its_jumps_stay_inside() -> None:
     for machine in MACHINES:
-        code = program(machine)
+        code = program(machine, shares_files=True)
         assert len(code) <= 4096
         assert all(at + 1 + max(yes, no) < len(code) for at, (_, yes, no, _) in enumerate(code[:-1]))

@@ -11,6 +11,7 @@ import functools
 import json
 import mmap
 import os
+import resource
 import signal
 import socket
 import sys
@@ -147,6 +148,18 @@ def look_into_supervisor() -> bool:
     return any(attempt(functools.partial(read, f"/proc/{os.getppid()}/{name}")) for name in ("environ", "maps", "mem"))
 
 
+def change_file(path: str) -> bool:
+    """Whether the mode of a file of the same user can be changed; it is not."""
+    os.chmod(path, 0o600)
+    return True
+
+
+def limit_supervisor() -> bool:
+    """Whether the process that watches this one can be given limits; harmless ones."""
+    resource.prlimit(os.getppid(), resource.RLIMIT_CORE, (0, 0))
+    return True
+
+
 def kill_others(victim: int) -> bool:
     """Signal a process outside; whether it died is looked at afterwards."""
     os.kill(victim, signal.SIGKILL)
@@ -170,7 +183,9 @@ def main() -> None:
         "read_passwd": lambda: read("/etc/passwd"),
         "read_environment_of_others": lambda: read(f"/proc/{aims['victim']}/environ"),
         "read_supervisor": look_into_supervisor,
+        "limit_supervisor": limit_supervisor,
         "inherited_files": inherited,
+        "change_file": lambda: change_file(aims["owned"]),
         "write_outside": lambda: leave_file(aims["open_folder"]),
         "write_system": write_system,
         "remember": remembers,

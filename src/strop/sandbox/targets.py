@@ -37,6 +37,7 @@ class Targets:
         return {
             "private": str(self.folder / "private"),
             "public": str(self.folder / "public"),
+            "owned": str(self.folder / "owned"),
             "open_folder": str(self.folder / "open"),
             "socket": str(self.folder / "open" / "socket"),
             "abstract": self.abstract,
@@ -81,9 +82,11 @@ def planted(uid: int | None) -> Iterator[Targets]:
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        for name, mode in (("private", 0o600), ("public", 0o644)):
+        for name, mode in (("private", 0o600), ("public", 0o644), ("owned", 0o600)):
             (folder / name).write_text(secret)
             (folder / name).chmod(mode)
+        if uid is not None:
+            os.chown(folder / "owned", uid, uid)
         (folder / "open").mkdir()
         (folder / "open").chmod(0o777)
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

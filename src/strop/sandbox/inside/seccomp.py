@@ -2,7 +2,7 @@
 
 A refused call fails with EPERM. Calls of another instruction set kill the process; calls newer than the table, and
 ``clone3``, whose flags no filter can read, fail with ENOSYS, so that the C library falls back to ``clone``; ``clone``
-may not make namespaces.
+may not make namespaces, and ``prlimit`` may not reach another process: its supervisor has the task's user.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 Instruction = tuple[int, int, int, int]
 
 
-def program(machine: str) -> list[Instruction]:
-    """The filter for a processor as (code, jump if true, jump if false, operand). Raises: KeyError if unknown."""
+def program(machine: str, *, shares_files: bool = False) -> list[Instruction]:
+    """The filter for a processor as (code, jump if true, jump if false, operand). Raises: KeyError if unknown.
+
+    ``shares_files``: the task sees files of its user that are not the task's, so what an owner may do is refused.
+    """
     known = MACHINES[machine]
+    refused = {**known.refused, **(known.refused_in_shared_files if shares_files else {})}
     refuse = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
     unknown = (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)
     built: list[Instruction] = [
@@ -39,9 +43,14 @@ def program(machine: str) -> list[Instruction]:
         (_JUMP_EQUAL, 0, 1, known.clone3),
         unknown,
     ]
-    for number in sorted(known.refused.values()):
+    for number in sorted(refused.values()):
         built += [(_JUMP_EQUAL, 0, 1, number), refuse]
     built += [
+        (_JUMP_EQUAL, 0, 4, known.prlimit),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_JUMP_EQUAL, 0, 1, 0),  # of this process itself
+        (_RETURN, 0, 0, _ALLOW),
+        refuse,
         (_JUMP_EQUAL, 0, 3, known.clone),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_JUMP_ANY_BIT, 0, 1, _NEW_NAMESPACES),
@@ -52,16 +61,17 @@ def program(machine: str) -> list[Instruction]:
 
 
 @functools.cache
-def packed_program() -> bytes:
+def packed_program(*, shares_files: bool) -> bytes:
     """The filter for this processor as the kernel reads it. Raises: OSError."""
     if kernel.machine() not in MACHINES:
         raise OSError(errno.ENOSYS, f"no table of system calls for {kernel.machine()}")
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in program(kernel.machine()))
+    built = program(kernel.machine(), shares_files=shares_files)
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in built)
 
 
-def forbid() -> None:
+def forbid(*, shares_files: bool) -> None:
     """Put this process and all that it starts under the filter, for good. Raises: OSError."""
-    packed = packed_program()
+    packed = packed_program(shares_files=shares_files)
     code = ctypes.create_string_buffer(packed, len(packed))
     header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(packed) // 8, ctypes.addressof(code)))
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

@@ -100,7 +100,7 @@ class Supervisor:
         if self.confinement["landlock"]:
             Landlock(readable=self.confinement["readable"], writable=[self.scratch]).enforce()
         if self.confinement["seccomp"]:
-            forbid()
+            forbid(shares_files=not self.confinement["namespaces"])
 
     def _watch(self, ends: Sequence[int]) -> dict[str, Any]:
         """Until the task ends, or must: the report, with nothing of it left running."""

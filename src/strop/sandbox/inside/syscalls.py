@@ -15,10 +15,13 @@ class Machine(NamedTuple):
     clone: int
     clone3: int
     prctl: int
+    prlimit: int
     refused: dict[str, int]
+    refused_in_shared_files: dict[str, int]
+    """What a file's owner may do to it though nothing of it is opened: no Landlock stops that."""
 
 
-HIGHEST_KNOWN = 453
+HIGHEST_KNOWN = 451
 """Calls with a greater number came with kernels that were not looked at: they do not exist here."""
 
 # name: (x86_64, aarch64); None where the processor has no such call
@@ -40,6 +43,12 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "kcmp": (312, 272),
     "move_pages": (279, 239),
     "migrate_pages": (256, 238),
+    "setpriority": (141, 140),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "sched_setaffinity": (203, 122),
+    "ioprio_set": (251, 30),
     # namespaces and mounts
     "unshare": (272, 97),
     "setns": (308, 268),
@@ -103,15 +112,42 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "lookup_dcookie": (212, 18),
 }
 
+_REFUSED_IN_SHARED_FILES: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+}
+
+
+def _column(rows: dict[str, tuple[int | None, int | None]], column: int) -> dict[str, int]:
+    return {call: number for call, row in rows.items() if (number := row[column]) is not None}
+
+
 MACHINES: dict[str, Machine] = {
     name: Machine(
         audit_arch=audit_arch,
         clone=clone,
         clone3=435,
         prctl=prctl,
-        refused={call: number for call, row in _REFUSED.items() if (number := row[column]) is not None},
+        prlimit=prlimit,
+        refused=_column(_REFUSED, column),
+        refused_in_shared_files=_column(_REFUSED_IN_SHARED_FILES, column),
     )
-    for column, (name, audit_arch, clone, prctl) in enumerate(
-        (("x86_64", 0xC000003E, 56, 157), ("aarch64", 0xC00000B7, 220, 167))
+    for column, (name, audit_arch, clone, prctl, prlimit) in enumerate(
+        (("x86_64", 0xC000003E, 56, 157, 302), ("aarch64", 0xC00000B7, 220, 167, 261))
     )
 }

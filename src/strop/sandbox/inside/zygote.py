@@ -37,7 +37,7 @@ def serve(confinement: Mapping[str, Any], control: int, owner: int) -> NoReturn:
     for name in _PRELOADED.split():
         importlib.import_module(name)
     if confinement["seccomp"]:
-        packed_program()  # kept for every task
+        packed_program(shares_files=not confinement["namespaces"])  # kept for every task
     prepare()
     gc.collect()
     gc.freeze()  # so that a collection in a task does not touch, and thereby copy, every page
