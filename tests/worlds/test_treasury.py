@@ -90,6 +90,19 @@ def test_every_refused_request_is_reported_with_the_worlds_reason_and_success_is
 
 
 @pytest.mark.capability("TU-22")
+def test_a_report_that_names_every_reason_has_named_none() -> None:
+    drawn = [task for seed in range(3) for task in WORLD.tasks("train", 60, seed, kinds=5, traps=90)]
+    reports = [task for task in drawn if task.reference["expects"] == "report"]
+    assert len({task.slices["trap"] for task in reports}) >= 5
+    everything = (
+        "Not done: there is no account and no vendor, the account is closed, held in another currency, the vendor is "
+        "blocked, it lies in the past, in the future, and is not covered: today, the balance."
+    )
+    for task in reports:
+        assert judged(task, f"Not done: {task.reference['reason']}.").passed
+        assert "it gives a reason that was none" in judged(task, everything).reasons
+
+
 def test_a_call_must_leave_the_world_as_it_must_be() -> None:
     task = next(
         one for one in drawn(60, kinds=3) if one.slices["expects"] == "call" and one.slices["kind"] == "transfer"

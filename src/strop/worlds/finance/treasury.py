@@ -153,8 +153,15 @@ class TreasuryWorld(GeneratedWorld):
             f"{right} {call}",
             f"{reference['head']} {asked}",
             asked,
+            _EVERY_REASON,
             "PASSED the world is as it must be",
         ]
+
+
+_EVERY_REASON = (
+    "Not done: there is no account and no vendor, the account is closed, held in another currency, the vendor is "
+    "blocked, it lies in the past, in the future, and is not covered: the balance is low."
+)
 
 
 def _changed(value: Any) -> Any:

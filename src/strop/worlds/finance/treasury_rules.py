@@ -20,6 +20,17 @@ MAX_CHARS = 1000
 _CLAIMS = re.compile(r"\b(?:prepared|approved|waiting|awaiting|paid|booked|sent|done)\b|\btr-[0-9]", re.IGNORECASE)
 
 
+_REASONS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        *(rf"\b{word}\b" for word in ("closed", "blocked", "past", "future", "covered")),
+        r"\bheld\b|\bcurrency\b",
+        r"\bno (?:such )?(?:account|vendor|transfer|spending|budget|rule|rate)\b",
+    )
+)
+"""What tells one refusal from another."""
+
+
 def world_after(tenant: str, calls: tuple[ToolCall, ...]) -> tuple[str, bool]:
     """The digest of the tenant's world after ``calls``, and whether the last one was answered ``ok``."""
     here = session(tenant)
@@ -52,7 +63,7 @@ def answer_problems(text: str, reference: Mapping[str, Any]) -> list[str]:
 
 
 def report_problems(text: str, reference: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the report of a refusal: it must say that nothing was done, and why, and claim nothing."""
+    """What is wrong with the report of a refusal: it must say that nothing was done, why, no other why, no success."""
     reason, question = str(reference["reason"]), str(reference["question"])
     plain = text.removeprefix("Not done:")
     words = _words(reason) - _words(question)
@@ -65,6 +76,8 @@ def report_problems(text: str, reference: Mapping[str, Any]) -> list[str]:
         problems.append(f"{strange[0]} stands nowhere")
     if len(words & _words(plain)) * 2 <= len(words):
         problems.append("it does not say why")
+    if any(why.search(plain) and not why.search(f"{reason} ; {question}") for why in _REASONS):
+        problems.append("it gives a reason that was none")
     return problems
 
 
