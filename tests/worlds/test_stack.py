@@ -64,6 +64,32 @@ def test_tests_and_references_agree_with_python_reading_the_formula(level: dict[
             assert run_program(read_program(WORLD.reference_text(task)), test["inputs"])[0] == test["expect"]
 
 
+def test_no_constant_passes_for_one_side_of_a_choice() -> None:
+    """Both sides by brute force: every constant that any test expects, in the place of either answer."""
+    tried = 0
+    for task in WORLD.tasks("train", 60, 2, ops=2, inputs=2, instructions=4):
+        lines = re.findall(r"(?:push|jump|jneg) \S+|\S+", WORLD.reference_text(task))
+        jump, at = next((line, n) for n, line in enumerate(lines) if line.startswith("jump"))
+        test, end = lines[: next(n for n, line in enumerate(lines) if line.startswith("jneg"))], int(jump.split()[1])
+        other, then = lines[len(test) + 1 : at], lines[at + 1 :]
+        assert end == len(lines)
+        both = [{**one, "i": 0} for one in task.reference["pool"]]
+        for constant in {case["expect"] for case in task.reference["tests"]}:
+            for left, right in ((other, [f"push {constant}"]), ([f"push {constant}"], then)):
+                wrong = [*test, f"jneg {len(test) + len(left) + 2}", *left]
+                wrong += [f"jump {len(wrong) + 1 + len(right)}", *right]
+                if any(run(wrong, **one) != run(lines, **one) for one in both):
+                    tried += 1
+                    assert not judged(" ".join(wrong), task).passed
+    assert tried > 300
+
+
+def test_a_program_that_the_machine_cannot_run_is_no_reference() -> None:
+    for seed in range(3):
+        for task in WORLD.tasks("train", 200, seed, ops=2, inputs=2, instructions=5):
+            assert judged(WORLD.reference_text(task), task).passed, task.prompt
+
+
 def test_examples_are_shown_and_are_none_of_the_hidden_tests() -> None:
     for task in WORLD.tasks("test", 30, ops=2, inputs=2, examples=4):
         shown = re.findall(r"f\(([-\d, ]+)\) = (-?\d+)", task.prompt[0].content)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar
 
 from strop.types import Task, Verifier
@@ -81,6 +82,9 @@ class StackWorld(GeneratedWorld):
         values = [value_of(formula, one) for one in pool]
         if max(map(abs, values)) > _MAX_VALUE or len(set(values[settings["examples"] :])) == 1:
             return None
+        run = _runner(" ".join(program))
+        if any(run(one) != value for one, value in zip(pool, values, strict=True)):
+            return None  # a number on the way is too large for the machine, though the value is not
         return _puzzle(rng, formula, names, pool, key, settings)
 
     def mutations(self, task: Task) -> list[str]:
@@ -153,6 +157,18 @@ def _mutants(right: str) -> list[str]:
     return [" ".join(one) for one in found if one]
 
 
+def _halves(formula: Formula, pool: Sequence[Mapping[str, int]]) -> list[Callable[[Mapping[str, int]], object]]:
+    """A choice with a constant in the place of one of its answers, for every value that the answer takes."""
+    if not isinstance(formula, Choice):
+        return []
+    sides = [(value_of(replace(formula, then=0, other=1), one), value_of(formula, one)) for one in pool]
+    wrong = [
+        replace(formula, then=value) if side == 0 else replace(formula, other=value)
+        for side, value in dict.fromkeys(sides)
+    ]
+    return [partial(value_of, one) for one in wrong]
+
+
 def _puzzle(
     rng: random.Random,
     formula: Formula,
@@ -163,7 +179,7 @@ def _puzzle(
 ) -> Puzzle:
     shown, hidden = pool[: settings["examples"]], pool[settings["examples"] :]
     answer = " ".join(program_of(formula))
-    mutants = [_runner(text) for text in _mutants(answer)]
+    mutants = [*(_runner(text) for text in _mutants(answer)), *_halves(formula, hidden)]
     chosen = choose_tests(
         lambda inputs: value_of(formula, inputs), mutants, hidden, row_random("stack-tests", key), at_least=NUM_TESTS
     )
