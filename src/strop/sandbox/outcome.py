@@ -54,8 +54,8 @@ class Outcome:
     """How a task ended, with nothing of it left running.
 
     ``exited``: by itself, with ``exit_code``; ``timeout``, ``cpu``, ``memory``, ``output``: at that limit (``output``
-    is also files); ``killed``: by a signal or by ``Session.end``; ``infrastructure``: the sandbox failed, and nothing
-    is known about the program.
+    is also files); ``killed``: by a signal or by ``Session.end``; ``infrastructure``: the sandbox failed or was
+    closed meanwhile, and nothing is known about the program.
     """
 
     state: State

@@ -139,10 +139,12 @@ class Supervisor:
                 if fd in names:
                     if not self._read(fd, names[fd]):
                         poller.unregister(fd)
-                elif fd != watched:
+                elif fd == self.channel.fileno():
                     return "killed", "ended by the caller"
             if watched in events:
                 return None
+            if any(fd in events for fd in self.lifelines):
+                return "infrastructure", "the sandbox was closed, or its zygote died"
             excess = self._excess()
             if excess:
                 return excess
