@@ -70,7 +70,9 @@ class Runner:
         return session
 
     def close(self) -> None:
-        """Kill every task and end the workers."""
+        """Kill every task and end the workers; a forked copy of the process that opened them leaves them alone."""
+        if os.getpid() != self._owner:
+            return
         for worker in self.workers:
             worker.close()
 

@@ -31,6 +31,7 @@ class Session:
         self._outcome: Outcome | None = None
         self._deadline = time.monotonic() + limits.wall_s + _GRACE_S
         self._lock = threading.Lock()
+        self._owner = os.getpid()
         os.set_blocking(requests, False)
 
     def send(self, line: bytes) -> None:
@@ -92,7 +93,7 @@ class Session:
         self.end()
 
     def __del__(self) -> None:
-        if hasattr(self, "_lock") and self._outcome is None:
+        if hasattr(self, "_owner") and self._outcome is None:
             self._close()  # its supervisor sees it and kills the tree
 
     def _wait(self, fds: list[tuple[int, int]], deadline: float) -> set[int]:
@@ -118,6 +119,8 @@ class Session:
             raise SessionEnded(self._outcome)
 
     def _finish(self, *, kill: bool) -> Outcome:
+        if self._outcome is None and os.getpid() != self._owner:
+            self.fail("a session that another process began")
         with self._lock:
             if self._outcome is None:
                 if kill:
@@ -157,8 +160,9 @@ class Session:
         return Outcome(state="infrastructure", exit_code=None, tier=self._tier, reason=reason)
 
     def _close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._channel.shutdown(socket.SHUT_RDWR)  # a forked copy of this process may hold it open
+        if os.getpid() == self._owner:  # a forked copy must not end the task, nor keep it alive by holding the channel
+            with contextlib.suppress(OSError):
+                self._channel.shutdown(socket.SHUT_RDWR)
         self._channel.close()
         for fd in (self._requests, self._answers):
             if fd >= 0:

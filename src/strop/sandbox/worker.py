@@ -102,6 +102,8 @@ class Worker:
             said = self._words.read(4000).decode(errors="replace").strip().splitlines()
             self._stop()
             raise SandboxError(f"tier {self._tier} did not start", why=said[-1] if said else "it said nothing")
+        if self._tier == "namespaces":
+            os.rmdir(self._folder)  # each task has a file system of its own; nobody could remove this one after a kill
 
     def _spawn(self, plan: Plan, fds: list[int]) -> subprocess.Popen[bytes]:
         command = [plan.python, "-S", "-P", "-s", "-c", _ENTRY, *map(str, fds)]
