@@ -168,6 +168,13 @@ def test_programs_are_judged_by_what_they_print(judge: CodeAnswer) -> None:
     assert outcome(judge(sums, said("import os\nprint(3, flush=True)\nos._exit(0)"))) == WRONG
 
 
+def test_an_output_that_must_be_large_is_no_excess(judge: CodeAnswer) -> None:
+    large = task(stdin_tests=[{"stdin": "", "stdout": "x" * 100_000 + "\n"}])
+    assert outcome(judge(large, said("print('x' * 100_000)"))) == RIGHT
+    assert judge(large, said("print('x' * 100_001)")).reasons == ("test 1: a wrong output",)
+    assert "kB on stdout" in judge(large, said("print('x' * 1_000_000)")).reasons[0]
+
+
 def test_output_is_compared_without_spaces_at_the_ends_of_lines() -> None:
     assert same_output("1 2 \n3\n\n", "1 2\n3")
     assert not same_output("1 2\n\n3", "1 2\n3")
@@ -257,6 +264,16 @@ def test_a_check_that_stumbles_over_a_value_is_the_candidates_fault(judge: CodeA
     verdict = judge(checked(check), said("def f(x): return None"))
     assert outcome(verdict) == WRONG
     assert verdict.reasons == ("line 2 of the check fails (TypeError)",)
+
+
+def test_closing_while_a_candidate_runs_is_not_its_failure() -> None:
+    with CodeAnswer() as closing:
+        assert closing(called({"call": [1], "expect": 1}), said("def f(x): return x")).passed
+        timer = threading.Timer(1.0, closing.close)
+        timer.start()
+        verdict = closing(called({"call": [1], "expect": 1}), said("def f(x):\n    while True: pass\n"))
+        timer.join()
+        assert outcome(verdict) == ("infrastructure", None, False)
 
 
 @pytest.mark.parametrize("answer", ["range(10**12)", "[range(10**12)]", "1 << (1 << 21)"])
