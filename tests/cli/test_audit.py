@@ -43,14 +43,14 @@ def test_a_verifier_with_a_hole_fails_with_the_answers_that_went_through(strop, 
     answer = strop("audit", "mine.py:score", "--tasks", rows(tmp_path), "--columns", "prompt=question", "--json")
     assert answer.code == 1
     found = json.loads(answer.out)["audits"]["mine.py:score"]
-    # of every task: the empty text, which the hole lets through, and another task's answer
-    assert (found["num_right"], found["num_wrong"], found["num_false_accept"]) == (6, 12, 6)
+    # of every task: the empty text and the answer with another below it, which the holes let through, and another alone
+    assert (found["num_right"], found["num_wrong"], found["num_false_accept"]) == (6, 18, 12)
     assert found["passed"] is False
     told = strop("audit", "mine.py:score", "--tasks", "tasks.jsonl", "--columns", "prompt=question")
     assert told.code == 1
     assert "FAILED" in told.out
     assert "false accept of '' for task" in told.out
-    allowed = ("--max-false-accept", 0.5)
+    allowed = ("--max-false-accept", 0.7)
     assert strop("audit", "mine.py:score", "--tasks", "tasks.jsonl", "--columns", "prompt=question", *allowed).code == 0
 
 

@@ -62,20 +62,34 @@ def test_cases_from_answers_accept_the_own_one_and_reject_another_and_nothing() 
         ("t1", "4", False),
     ]
     found = audit(NumberAnswer(), cases)
-    assert (found.num_right, found.num_wrong, found.num_false_accept, found.num_false_reject) == (4, 8, 0, 0)
+    assert (found.num_right, found.num_wrong, found.num_false_accept, found.num_false_reject) == (4, 12, 0, 0)
     assert found.require() is found
+
+
+@pytest.mark.parametrize("looks", [str.__contains__, str.startswith])
+def test_whoever_looks_for_the_answer_anywhere_in_the_text_fails(looks: Callable[[str, str], bool]) -> None:
+    rows = [task(number, str(17 + number)) for number in range(4)]
+    right = {one.id: str(one.reference["answer"]) for one in rows}
+
+    class Finder(Judge):
+        def __call__(self, task: Task, completion: Completion) -> Verdict:
+            found = looks(completion.text, right[task.id])
+            return Verdict(score=float(found), passed=found)
+
+    with pytest.raises(VerifierError, match="wrong answers accepted 4 of 12"):
+        audit(Finder(passes), answer_cases(rows)).require()
 
 
 @pytest.mark.capability("AB-verifier-FPR-audit")
 def test_wrong_answers_accepted_are_counted_with_a_wilson_interval() -> None:
     found = audit(Judge(passes), answer_cases(TASKS))
     assert (found.false_accept, found.false_reject) == (1.0, 0.0)
-    # Wilson by hand for 8 of 8 and for 0 of 4: n / (n + z²) and z² / (n + z²) with z² = 3.8415
+    # Wilson by hand for 12 of 12 and for 0 of 4: n / (n + z²) and z² / (n + z²) with z² = 3.8415
     assert found.false_accept_interval is not None
     assert found.false_reject_interval is not None
-    assert found.false_accept_interval.low == pytest.approx(8 / 11.8415, abs=1e-4)
+    assert found.false_accept_interval.low == pytest.approx(12 / 15.8415, abs=1e-4)
     assert found.false_reject_interval.high == pytest.approx(3.8415 / 7.8415, abs=1e-4)
-    with pytest.raises(VerifierError, match="wrong answers accepted 8 of 8") as caught:
+    with pytest.raises(VerifierError, match="wrong answers accepted 12 of 12") as caught:
         found.require()
     assert "false accept of '' for task t0" in caught.value.where
     assert found.require(max_false_accept=1.0) is found
@@ -90,9 +104,9 @@ def test_right_answers_rejected_are_told() -> None:
 
 def test_what_was_not_graded_is_in_no_rate_and_is_not_tolerated() -> None:
     found = audit(Judge(lambda text: Verdict(score=None, passed=False, state="timeout")), answer_cases(TASKS))
-    assert (found.num_right, found.num_wrong, found.num_ungraded) == (0, 0, 12)
+    assert (found.num_right, found.num_wrong, found.num_ungraded) == (0, 0, 16)
     assert found.false_accept is None
-    with pytest.raises(VerifierError, match="12 not graded"):
+    with pytest.raises(VerifierError, match="16 not graded"):
         found.require(max_false_accept=1.0, max_false_reject=1.0)
 
 
@@ -197,7 +211,7 @@ def test_an_audit_comes_back_from_its_file_and_only_for_the_verifier_as_it_was(t
     assert read_audit(tmp_path / "audit.json", NumberAnswer()) == found
     record = json.loads((tmp_path / "audit.json").read_text())["audits"]["number"]
     assert (record["digest"], record["false_accept"], record["passed"]) == (NumberAnswer().digest, 0.0, True)
-    assert record["false_accept_interval"] == [0.0, pytest.approx(3.8415 / (11 + 3.8415), abs=1e-4)]
+    assert record["false_accept_interval"] == [0.0, pytest.approx(3.8415 / (15 + 3.8415), abs=1e-4)]
     with pytest.raises(VerifierError, match="no audit of the verifier number"):
         read_audit(tmp_path / "audit.json", NumberAnswer(tolerance=0.1))
     for broken in ("", "{}", '{"audits": {"number": {}}}', '{"audits": []}', '{"audits": {"number": 3}}'):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from strop.statistics import Interval
 
 _NUM_SHOWN = 5
+_MAX_BOTH = 120
+"""Two answers in so many characters are an answer and a second guess; longer ones, such as code, may stand together."""
 _PURITY_CONFIDENCE = 0.975
 """Of each of the two rates in a purity, so that both hold together with 95 %."""
 
@@ -355,10 +357,13 @@ def reference_cases(
 def answer_cases(tasks: Sequence[Task]) -> list[AuditCase]:
     """Cases from the tasks' ``answer`` column: the answer is right, another task's and the empty text are not.
 
+    Nor is the answer with another task's below it, as long as both are short: whoever looks for the right
+    answer anywhere in the text would be taught to say all of them.
     A task without an answer gives one case of which nobody knows whether it should pass.
     """
     answers = [task.reference.get("answer") for task in tasks]
-    cases = []
+    cases: list[AuditCase] = []
+    hedged: list[AuditCase] = []
     for index, (task, answer) in enumerate(zip(tasks, answers, strict=True)):
         if answer is None or answer == "":
             cases.append(AuditCase(task=task, text="I do not know.", should_pass=None))
@@ -369,7 +374,10 @@ def answer_cases(tasks: Sequence[Task]) -> list[AuditCase]:
         other = next((one for one in later if one not in (None, "") and _final(one) != _final(answer)), None)
         if other is not None:
             cases.append(AuditCase(task=task, text=_first(other), should_pass=False))
-    return cases
+            both = f"{_final(answer)}\n{_final(other)}"
+            if len(both) <= _MAX_BOTH:
+                hedged.append(AuditCase(task=task, text=both, should_pass=False))
+    return cases + hedged
 
 
 def _first(answer: object) -> str:
