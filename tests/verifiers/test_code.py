@@ -114,6 +114,12 @@ def test_calls_take_keywords_and_the_first_answer_of_a_check_may_be_an_exception
         (3.5, "10**400", False),
         (float("nan"), "10**400", False),
         ([10**400], "[2 * 10**400]", False),
+        ({1}, "{True}", False),
+        ({1}, "{1.0}", True),
+        ({(0, frozenset([False]))}, "{(0, frozenset([0]))}", False),
+        ({(0, frozenset([False]))}, "{(0.0, frozenset([False]))}", True),
+        ({True: 2}, "{1: 2}", False),
+        ({1: 2}, "{1.0: 2}", True),
     ],
 )
 def test_values_are_compared_as_plain_types(judge: CodeAnswer, expect: Any, answer: str, passed: bool) -> None:

@@ -85,8 +85,18 @@ def is_equal(found: Any, expected: Any) -> bool:
     if isinstance(found, list | tuple):
         return len(found) == len(expected) and all(map(is_equal, found, expected))
     if isinstance(found, dict):
-        return found.keys() == expected.keys() and all(is_equal(found[key], expected[key]) for key in expected)
+        same_keys = found.keys() == expected.keys() and is_equal({*found}, {*expected})
+        return same_keys and all(is_equal(found[key], expected[key]) for key in expected)
+    if isinstance(found, set | frozenset):
+        return found == expected and {*map(_told_apart, found)} == {*map(_told_apart, expected)}
     return bool(found == expected)
+
+
+def _told_apart(member: Any) -> Any:
+    """A member of a set, or a key, such that True and 1 differ."""
+    if isinstance(member, tuple | frozenset):
+        return type(member)(map(_told_apart, member))
+    return (bool, member) if isinstance(member, bool) else member
 
 
 def same_output(found: str, expected: str) -> bool:
