@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from strop.errors import VerifierError
+from strop.errors import RecipeError, VerifierError
 from strop.types import Completion, Task, Verdict
 from strop.worlds import get_world
 from strop.worlds.finance.drafts import KINDS
@@ -247,3 +247,11 @@ def test_truncated_empty_and_unknown_tasks() -> None:
     assert "brief: more than 1000 characters" in judged(REPORT, "1," * 9000).reasons
     with pytest.raises(VerifierError, match="does not say what is to be written"):
         judged(Task(id="t", prompt=(), reference={"kind": "poem", "facts": {}}), "x")
+
+
+def test_the_first_kinds_can_be_skipped_but_not_all_of_them() -> None:
+    world = get_world("finance_writing")
+    late = {task.slices["kind"] for task in world.tasks("test", 30, kinds=6, skip=4)}
+    assert late == {"reminder", "bypass"}
+    with pytest.raises(RecipeError, match="skips 2 of 2 kinds"):
+        world.tasks("test", 1, kinds=2, skip=2)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
+from strop.errors import RecipeError
 from strop.types import Completion, Conversation, Message, Preference, Task, Verdict, Verifier
 from strop.verifiers.refusal import measure_boundary
 from strop.worlds.finance import entities
@@ -49,13 +50,14 @@ class FinanceWritingWorld(GeneratedWorld):
     """Tasks such as ``Cash 4200 [bank], payables 5200 [ap], ... Cash-flow risk? Pause purchases?`` in a tenant's name.
 
     ``kinds``: how many of the kinds there may be, in the order of ``KINDS``: a policy in three rules; how many
-    approvals an amount needs; whether the second approval may be skipped (each tenant's rule decides); a cash-flow report;
-    a payment reminder; refusals of a bypass with the allowed way. ``noise``: sentences before the question that do not
-    matter.
+    approvals an amount needs; whether the second approval may be skipped (each tenant's rule decides); a cash-flow
+    report; a payment reminder; refusals of a bypass with the allowed way. ``skip``: how many of the first are left out.
+    ``noise``: sentences before the question that do not matter.
     """
 
     dials: ClassVar[Mapping[str, Dial]] = {
         "kinds": Dial(default=len(KINDS), low=1, high=len(KINDS)),
+        "skip": Dial(default=0, low=0, high=len(KINDS) - 1),
         "noise": Dial(default=0, low=0, high=5),
     }
     name: str = "finance_writing"
@@ -71,6 +73,7 @@ class FinanceWritingWorld(GeneratedWorld):
             {"kinds": 6},
             {"kinds": 6, "noise": 2},
             {"kinds": 6, "noise": 5},
+            {"kinds": 6, "skip": 3, "noise": 5},
         )
 
     @property
@@ -101,7 +104,13 @@ class FinanceWritingWorld(GeneratedWorld):
     def drafted(self, rng: random.Random, settings: Mapping[str, int]) -> tuple[str, Draft]:
         """A tenant and something to write for it."""
         tenant = rng.choice(tuple(entities.LIMITS))
-        kind = rng.choice(tuple(KINDS)[: settings["kinds"]])
+        kinds = tuple(KINDS)[settings["skip"] : settings["kinds"]]
+        if not kinds:
+            raise RecipeError(
+                f"world:finance_writing has nothing to write: it skips {settings['skip']} of {settings['kinds']} kinds",
+                do="set skip below kinds",
+            )
+        kind = rng.choice(kinds)
         return tenant, KINDS[kind](rng, tenant)
 
     def draw(self, rng: random.Random, settings: Mapping[str, int], fits: Fits) -> Puzzle | None:
