@@ -72,7 +72,6 @@ class FinanceWritingWorld(GeneratedWorld):
             {"kinds": 4},
             {"kinds": 6},
             {"kinds": 6, "noise": 2},
-            {"kinds": 6, "noise": 5},
             {"kinds": 6, "skip": 3, "noise": 5},
         )
 
