@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import secrets
 import signal
 import subprocess
@@ -148,6 +149,29 @@ def test_no_fd_is_lost_in_many_runs(tier: Tier) -> None:
             sandbox.start("input()").end()
         gc.collect()
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_caller_without_free_fds_is_told_so_and_loses_none(tier: Tier) -> None:
+    with Sandbox.open(tier, workers=1, allow_unsafe=True) as sandbox:
+        sandbox.run("print(1)")
+        gc.collect()
+        before = len(os.listdir("/proc/self/fd"))
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for num_free in range(8):
+            taken = [os.dup(0) for _ in range(64)]
+            for fd in taken[:num_free]:
+                os.close(fd)
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (taken[-1] + 1, limits[1]))
+                with pytest.raises(SandboxError, match="could not be begun"):
+                    sandbox.run("print(1)")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+                for fd in taken[num_free:]:
+                    os.close(fd)
+        gc.collect()
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert sandbox.run("print(1)").stdout == b"1\n"
 
 
 def test_a_forked_copy_of_the_caller_keeps_nothing_alive(tier: Tier) -> None:

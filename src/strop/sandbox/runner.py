@@ -55,10 +55,20 @@ class Runner:
         packed = marshal.dumps(header)
         content = b"%d\n" % len(packed) + packed + program + b"".join(files.values())
         order = {"limits": asdict(limits), "keep": list(keep)}
-        channel, theirs = socket.socketpair()
-        pipes = os.pipe(), os.pipe()
-        given = [_sealed(content), _sealed(stdin), pipes[0][0], pipes[1][1]]
-        session = Session(channel=channel, requests=pipes[0][1], answers=pipes[1][0], limits=limits, tier=self.tier)
+        fds: list[int] = []
+        try:
+            channel, theirs = socket.socketpair()
+            fds += os.pipe()
+            fds += os.pipe()
+            fds.append(_sealed(content))
+            fds.append(_sealed(stdin))
+        except OSError as error:
+            for fd in fds:
+                os.close(fd)
+            raise SandboxError("a task could not be begun", why=str(error)) from None
+        their_requests, requests, answers, their_answers, *sealed = fds
+        given = [*sealed, their_requests, their_answers]
+        session = Session(channel=channel, requests=requests, answers=answers, limits=limits, tier=self.tier)
         try:
             self.workers[next(self._turn) % len(self.workers)].begin(order, [theirs.fileno(), *given])
         except ConnectionError as error:
@@ -80,10 +90,14 @@ class Runner:
 def _sealed(content: bytes) -> int:
     """A file in memory that nobody can change, to be read from its beginning."""
     fd = os.memfd_create("task", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with os.fdopen(os.dup(fd), "wb") as file:
-        file.write(content)
-    os.lseek(fd, 0, os.SEEK_SET)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(content)
+        os.lseek(fd, 0, os.SEEK_SET)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 
