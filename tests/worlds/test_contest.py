@@ -23,6 +23,13 @@ def passes(source: str, task: Task) -> bool:
         return False
 
 
+def called(source: str, call: list[Any]) -> object:
+    """What the source, which is ours, returns."""
+    names: dict[str, Any] = {}
+    exec(source, names)
+    return names["f"](*call)
+
+
 def test_a_recipe_its_words_its_python_and_its_value_by_hand() -> None:
     recipe = Recipe(
         inputs=("xs", "a"),
@@ -60,6 +67,23 @@ def test_the_words_name_every_stage_and_nothing_of_the_tests() -> None:
         assert words.count(", ") - words.partition(":")[0].count(", ") == 4
         assert words.count("if over") == 2
         assert " times plus " in words or " times minus " in words or " times if " in words
+
+
+def test_no_constant_passes_for_an_input_in_a_stage_that_is_rarely_reached() -> None:
+    tried = 0
+    for task in WORLD.tasks("train", 15, 5, ops=4, branches=2, loops=1, lists=1):
+        right = WORLD.reference_text(task)
+        lines = right.split("\n")
+        for at, line in enumerate(lines[2:-1], 2):
+            head, sign, _ = line.rpartition("= ")
+            for constant in range(-9, 21):
+                wrong = "\n".join([*lines[:at], f"{head}{sign}{constant}", *lines[at + 1 :]])
+                pool = [{"call": list(one.values())} for one in task.reference["pool"]]
+                if sign and any(called(wrong, one["call"]) != called(right, one["call"]) for one in pool):
+                    tried += 1
+                    tests = task.reference["tests"]
+                    assert any(called(wrong, one["call"]) != one["expect"] for one in tests), wrong
+    assert tried > 500
 
 
 def test_another_right_function_passes_the_hidden_tests() -> None:

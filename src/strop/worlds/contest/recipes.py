@@ -155,3 +155,18 @@ def mutants(recipe: Recipe) -> list[Recipe]:
         if after:
             found.append(replace(recipe, stages=(*before, after[0], stage, *after[1:])))
     return found
+
+
+def swaps(recipe: Recipe, numbers: Sequence[int]) -> list[Recipe]:
+    """Recipes with one of these numbers, or another input, in the place of an operand or a limit; some may do the same.
+
+    What a stage does that is rarely reached: a test must tell it from a constant.
+    """
+    others: list[Operand] = [*numbers, *(name for name in recipe.inputs if name != "xs")]
+    found = []
+    for at, stage in enumerate(recipe.stages):
+        changed = [replace(stage, operand=other) for other in others if other != stage.operand]
+        if stage.over is not None:
+            changed += [replace(stage, over=other) for other in others if other != stage.over]
+        found += [replace(recipe, stages=(*recipe.stages[:at], one, *recipe.stages[at + 1 :])) for one in changed]
+    return found

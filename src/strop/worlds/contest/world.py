@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from strop.types import Json, Task, Verifier
-from strop.worlds.contest.recipes import Inputs, Operand, Recipe, Stage, draw_recipe, mutants
+from strop.worlds.contest.recipes import Inputs, Operand, Recipe, Stage, draw_recipe, mutants, swaps
 from strop.worlds.generated import Dial, Fits, GeneratedWorld, Puzzle
 from strop.worlds.hidden_tests import choose_tests, is_told_apart
 from strop.worlds.splits import row_random
@@ -66,7 +66,7 @@ class ContestWorld(GeneratedWorld):
         values = [recipe.value(one) for one in pool]
         if None in values or len(set(values)) == 1 or not fits(key):
             return None
-        functions = [one.value for one in mutants(recipe)]
+        functions = [one.value for one in (*mutants(recipe), *swaps(recipe, range(-9, 21)))]
         chosen = choose_tests(recipe.value, functions, pool, row_random("contest-tests", key), at_least=NUM_TESTS)
         tests = [{"call": list(one.values()), "expect": recipe.value(one)} for one in chosen]
         return Puzzle(
