@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from datetime import date
 from typing import Any
 
@@ -284,3 +286,20 @@ def test_a_tool_without_a_service_is_refused_at_once() -> None:
 def test_a_caller_without_a_tenant_is_none() -> None:
     with pytest.raises(ToolError, match="tenant"):
         Caller(tenant="")
+
+
+def test_calls_from_several_threads_spend_one_budget() -> None:
+    def slow(contract: ToolContract, arguments: Json, caller: Caller, state: StateView) -> Any:
+        time.sleep(0.02)
+        return {"balance": 1}
+
+    registry = ToolRegistry([READ])
+    session = ToolSession(registry, {"balance": slow}, state=world(), caller=CLERK, budget=Budget(max_calls=2))
+    call = ToolCall(name="balance", arguments={"account": "a1"})
+    threads = [threading.Thread(target=session.call, args=(call,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [record.result.state for record in session.records] == ["ok"] * 2 + ["exhausted"] * 6
+    assert [record.number for record in session.records] == list(range(8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -108,8 +109,8 @@ class ToolSession:
 
     A call is judged in this order, and nothing runs before all of it is passed: budget, the tool's existence, the
     caller's tenant and permission, the arguments' schema, the tenant that an argument names. A call that does not end
-    ``ok`` leaves the world as it was. Not for several threads at once: give each dialogue its own session and
-    ``state.copy()``.
+    ``ok`` leaves the world as it was. Calls from several threads wait for each other, so that together they spend one
+    budget; still give each dialogue its own session and ``state.copy()``.
     """
 
     def __init__(
@@ -134,9 +135,14 @@ class ToolSession:
         self.withheld: tuple[str, ...] = ()
         """Why answers were withheld from the user, if any were."""
         self._clock, self._begun, self._tries = clock, clock(), 0
+        self._lock = threading.RLock()
 
     def call(self, call: ToolCall) -> ToolResult:
         """The result of ``call``; it is recorded whatever comes out."""
+        with self._lock:
+            return self._called(call)
+
+    def _called(self, call: ToolCall) -> ToolResult:
         begun, tries = self._clock(), self._tries
         contract = self.registry.get(call.name)
         result = self._refusal(call, contract)
