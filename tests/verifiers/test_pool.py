@@ -31,6 +31,26 @@ def pairs(*texts: str) -> list[Pair]:
     return [pair(text, number) for number, text in enumerate(texts)]
 
 
+class Leaver:
+    """One that has a state, so that it is called in this process, and leaves it."""
+
+    name, digest = "leaver", "0"
+    is_isolated = False
+
+    def __call__(self, task: Task, completion: Completion) -> Verdict:
+        if completion.text == "leave":
+            sys.exit(0)
+        return Verdict(score=1.0, passed=True)
+
+
+@pytest.mark.parametrize("is_isolated", [False, True])
+def test_a_verifier_that_exits_in_this_process_ends_nothing_but_its_verdict(is_isolated: bool) -> None:
+    verifier = Leaver()
+    verifier.is_isolated = is_isolated
+    states = [verdict.state for verdict in judge_all(verifier, pairs("1", "leave", "2"))]
+    assert states == ["graded", "error", "graded"]
+
+
 PLANTED = {
     17: ("hang", "timeout", "gave no answer within 1.5 s"),
     101: ("exit", "error", "ended its process (exit code 0)"),

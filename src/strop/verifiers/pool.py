@@ -314,7 +314,7 @@ def _called(verifier: Verifier, pair: Pair) -> Judged:
         verdict = verifier(*pair)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a verifier that exits must not end what asked it
         return _failed("error", verifier.name, pair[0], f"raised {_said(error)}", time.perf_counter() - start)
     return _checked(verdict, verifier.name, pair[0], time.perf_counter() - start)
 
