@@ -84,6 +84,14 @@ def test_every_call_of_a_turn_is_executed_in_order(template: ChatTemplate) -> No
     assert [message.role for message in messages] == ["assistant", "tool", "tool", "assistant"]
 
 
+@pytest.mark.parametrize(("name", "key"), [("query_erp", "\\ud800"), ("\\ud800", "sales")])
+def test_a_call_with_half_of_a_character_is_text_and_ends_no_run(template: ChatTemplate, name: str, key: str) -> None:
+    text = f'<tool_call>{{"name": "{name}", "arguments": {{"department": "{key}"}}}}</tool_call>'
+    executed: list[Any] = []
+    messages = run(template, Script(text, "done"), executed)
+    assert (executed, [message.content for message in messages]) == ([], [text])
+
+
 def test_a_plain_answer_ends_the_dialogue(template: ChatTemplate) -> None:
     executed: list[Any] = []
     assert [message.content for message in run(template, Script("Hello."), executed)] == ["Hello."]

@@ -60,8 +60,11 @@ def _call_at(text: str, start: int) -> tuple[ToolCall, int]:
     begin = start + len(text[start:]) - len(text[start:].lstrip())
     try:
         value, stop = decoder.raw_decode(text, begin)
+        json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise ValueError(f"the call is not JSON: {error.msg} at character {error.pos - start}") from error
+    except UnicodeEncodeError as error:  # no tokenizer could read it back into the dialogue
+        raise ValueError("the call holds half of a character") from error
     except RecursionError as error:
         raise ValueError("the call is nested too deeply") from error
     stop += len(text[stop:]) - len(text[stop:].lstrip())
