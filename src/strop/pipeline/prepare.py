@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from strop.digests import digest_folder, digest_json
+from strop.errors import VerifierError
 from strop.pipeline import builders
 from strop.pipeline.order import as_list, check_order, stage_names
 from strop.pipeline.recipe import AnyStage, OfflineTable, Recipe, RolloutTable, Source
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from strop.data import Preflight
     from strop.verifiers import Audit
 
-_AUDITED_TASKS = 50
+AUDITED_TASKS = 40
+"""How many tasks an audit takes where nobody says, here and in `strop audit`."""
 _TRIED_TASKS = 5
 PREFLIGHT_KINDS: dict[str, Literal["sft", "dpo", "tasks"]] = {
     "sft": "sft",
@@ -124,24 +126,40 @@ def _audit(stage: RolloutTable, verifier: Verifier, rows: Sequence[Task], worksp
 def audit_verifier(named: str | None, source: Source, verifier: Verifier, tasks: Sequence[Task]) -> Audit:
     """How the verifier judges known answers of the first tasks. Raises: VerifierError if it fails, or itself breaks.
 
-    A world brings right answers, wrong ones and cheats, a built-in verifier is tried on the ``answer`` column. What a
-    user's own function should say nobody else knows: it must only answer, and answer the same twice.
+    A world brings right answers, wrong ones and cheats; a built-in verifier and a user's own function are tried on the
+    ``answer`` column, as by `strop audit --tasks`. Where no task has an answer nobody knows what a user's function
+    should say: it must only answer, and answer the same twice.
     """
     from strop.pipeline.audits import cases_of_world
     from strop.verifiers import answer_cases, audit
 
-    tasks = tasks[:_AUDITED_TASKS]
+    tasks = tasks[:AUDITED_TASKS]
     benchmark = next((found for name in as_list(source) if (found := benchmark_of(name))), None)
     if named is None and benchmark is not None:
-        cases = benchmark.cases(tasks)
-    elif named is None:
+        return audit(verifier, benchmark.cases(tasks)).require()
+    if named is None:
         world = world_of(next(name for name in as_list(source) if name.startswith("world:")))
-        cases = cases_of_world(world, tasks)
-    elif ":" in named:
-        cases = [replace(case, should_pass=None) for case in answer_cases(tasks[:_TRIED_TASKS])]
-    else:
-        cases = answer_cases(tasks)
-    return audit(verifier, cases).require()
+        return audit(verifier, cases_of_world(world, tasks)).require()
+    if ":" not in named:
+        return audit(verifier, answer_cases(tasks)).require()
+    if all(task.reference.get("answer") in (None, "") for task in tasks):
+        return audit(verifier, answer_cases(tasks[:_TRIED_TASKS])).require()
+    return _require_own(audit(verifier, answer_cases(tasks)), named)
+
+
+def _require_own(found: Audit, named: str) -> Audit:
+    """The audit of a user's function. Raises: VerifierError that says how to go on with one that checks no answers."""
+    try:
+        return found.require()
+    except VerifierError as error:
+        raise VerifierError(
+            f"{named} was audited on the tasks' `answer` column before training, and fails: "
+            + error.what.partition(": ")[2],
+            where=error.where,
+            why=error.why,
+            do=f"mend {named} (try it with `strop audit {named} --tasks FILE`); if it is not meant to check the "
+            'answer, say so: --unaudited "why it is no test of correctness", in a recipe unaudited = "…"',
+        ) from error
 
 
 def preflight(job: StageJob, rows: Sequence[Any], template: ChatTemplate, context: int) -> Preflight:
