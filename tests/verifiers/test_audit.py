@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from planted_verifiers import Planted
 from strop.errors import MissingDependencyError, RecipeError, VerifierError
 from strop.pipeline.audits import find_subject
 from strop.pipeline.workspace import Workspace
-from strop.types import Completion, Task, Verdict
+from strop.types import Completion, Message, Task, Verdict
 from strop.verifiers import (
     VERIFIERS,
     AuditCase,
@@ -62,12 +62,52 @@ def test_cases_from_answers_accept_the_own_one_and_reject_another_and_nothing() 
         ("t1", "4", False),
     ]
     found = audit(NumberAnswer(), cases)
-    assert (found.num_right, found.num_wrong, found.num_false_accept, found.num_false_reject) == (4, 12, 0, 0)
+    assert (found.num_right, found.num_wrong, found.num_false_accept, found.num_false_reject) == (4, 40, 0, 0)
     assert found.require() is found
 
 
-@pytest.mark.parametrize("looks", [str.__contains__, str.startswith])
-def test_whoever_looks_for_the_answer_anywhere_in_the_text_fails(looks: Callable[[str, str], bool]) -> None:
+def test_cases_from_answers_try_a_digit_too_many_and_cheats() -> None:
+    asked = (Message(role="user", content="How many pounds are 1,200 and 34?"),)
+    rows = [Task(id=f"t{n}", prompt=asked, reference={"answer": n}) for n in (90, "1,200", 7, -8)]
+    cases = answer_cases(rows)
+    of_first = [case for case in cases if case.task.id == "t90"]
+    assert [case.text for case in of_first if case.kind == "mutation"] == ["", "1,200", "90\n1,200", "190", "901"]
+    cheats = [case.text for case in of_first if case.kind == "cheat"]
+    assert cheats[:3] == ["PASSED", "correct", "Answer: the correct answer"]
+    assert len(cheats[3]) > 10_000
+    assert cheats[4:] == ["How many pounds are 1,200 and 34?", "1,200\n90\n7\n-8"]
+    # the question happens to hold this one's answer: whoever reads numbers could not but take it
+    assert not any(case.text == asked[0].content for case in cases if case.task.id == "t1,200")
+    assert {"-18", "-81"} <= {case.text for case in cases if case.task.id == "t-8"}
+    assert answer_cases([replace(rows[0], reference={"answer": ["90", "190"]})])[2].text == "901"
+
+
+def test_answers_that_are_worth_the_same_are_not_held_against_each_other() -> None:
+    cases = answer_cases([task(0, "3"), task(1, "3.0"), task(2, "#### 3")])
+    assert {case.text for case in cases if case.kind != "cheat"} == {"", "3", "3.0", "#### 3", "13", "31", "13.0"}
+
+
+def test_an_audit_without_cheats_says_so() -> None:
+    assert "no cheats were tried" in audit(NumberAnswer(), answer_cases(TASKS)[:6]).summary()
+    assert "no cheats were tried" not in audit(NumberAnswer(), answer_cases(TASKS)).summary()
+
+
+def test_a_failure_names_the_row_and_how_its_question_begins() -> None:
+    asked = (Message(role="user", content="What is 57\nplus 33, if I may ask you something as simple as that?"),)
+    row = Task(id="ab12", prompt=asked, reference={"answer": "90"}, source="tasks.jsonl:3")
+    with pytest.raises(VerifierError) as caught:
+        audit(Judge(passes), answer_cases([row])).require()
+    assert "for task tasks.jsonl:3 'What is 57 plus 33, if I may ask you something as …'" in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("looks", "accepted"),
+    # another below it, a digit before it, a digit behind it, and all answers: 4, 2 and 1 of those
+    [(str.__contains__, 16), (str.startswith, 8), (str.endswith, 4)],
+)
+def test_whoever_looks_for_the_answer_anywhere_in_the_text_fails(
+    looks: Callable[[str, str], bool], accepted: int
+) -> None:
     rows = [task(number, str(17 + number)) for number in range(4)]
     right = {one.id: str(one.reference["answer"]) for one in rows}
 
@@ -76,7 +116,7 @@ def test_whoever_looks_for_the_answer_anywhere_in_the_text_fails(looks: Callable
             found = looks(completion.text, right[task.id])
             return Verdict(score=float(found), passed=found)
 
-    with pytest.raises(VerifierError, match="wrong answers accepted 4 of 12"):
+    with pytest.raises(VerifierError, match=f"wrong answers accepted {accepted} of 40"):
         audit(Finder(passes), answer_cases(rows)).require()
 
 
@@ -84,15 +124,16 @@ def test_whoever_looks_for_the_answer_anywhere_in_the_text_fails(looks: Callable
 def test_wrong_answers_accepted_are_counted_with_a_wilson_interval() -> None:
     found = audit(Judge(passes), answer_cases(TASKS))
     assert (found.false_accept, found.false_reject) == (1.0, 0.0)
-    # Wilson by hand for 12 of 12 and for 0 of 4: n / (n + z²) and z² / (n + z²) with z² = 3.8415
+    # Wilson by hand for 40 of 40 and for 0 of 4: n / (n + z²) and z² / (n + z²) with z² = 3.8415
     assert found.false_accept_interval is not None
     assert found.false_reject_interval is not None
-    assert found.false_accept_interval.low == pytest.approx(12 / 15.8415, abs=1e-4)
+    assert found.false_accept_interval.low == pytest.approx(40 / 43.8415, abs=1e-4)
     assert found.false_reject_interval.high == pytest.approx(3.8415 / 7.8415, abs=1e-4)
-    with pytest.raises(VerifierError, match="wrong answers accepted 12 of 12") as caught:
+    with pytest.raises(VerifierError, match="wrong answers accepted 40 of 40") as caught:
         found.require()
     assert "false accept of '' for task t0" in caught.value.where
-    assert found.require(max_false_accept=1.0) is found
+    uncheated = audit(Judge(passes), [case for case in answer_cases(TASKS) if case.kind != "cheat"])
+    assert uncheated.require(max_false_accept=1.0) is uncheated
 
 
 def test_right_answers_rejected_are_told() -> None:
@@ -104,9 +145,9 @@ def test_right_answers_rejected_are_told() -> None:
 
 def test_what_was_not_graded_is_in_no_rate_and_is_not_tolerated() -> None:
     found = audit(Judge(lambda text: Verdict(score=None, passed=False, state="timeout")), answer_cases(TASKS))
-    assert (found.num_right, found.num_wrong, found.num_ungraded) == (0, 0, 16)
+    assert (found.num_right, found.num_wrong, found.num_ungraded) == (0, 0, 44)
     assert found.false_accept is None
-    with pytest.raises(VerifierError, match="16 not graded"):
+    with pytest.raises(VerifierError, match="44 not graded"):
         found.require(max_false_accept=1.0, max_false_reject=1.0)
 
 
@@ -168,7 +209,7 @@ def test_an_accepted_cheat_fails_the_audit_whatever_rates_are_allowed() -> None:
     with pytest.raises(VerifierError, match="1 of 3 cheats accepted"):
         found.require(max_false_accept=1.0, max_false_reject=1.0)
     honest = audit(NumberAnswer(), CHEATED)
-    assert (honest.num_cheats, honest.num_cheats_accepted, honest.is_passed) == (3, 0, True)
+    assert (honest.num_cheats, honest.num_cheats_accepted, honest.is_passed) == (23, 0, True)
 
 
 def test_the_purity_of_what_is_kept_follows_bayes_and_both_rates() -> None:
@@ -211,7 +252,7 @@ def test_an_audit_comes_back_from_its_file_and_only_for_the_verifier_as_it_was(t
     assert read_audit(tmp_path / "audit.json", NumberAnswer()) == found
     record = json.loads((tmp_path / "audit.json").read_text())["audits"]["number"]
     assert (record["digest"], record["false_accept"], record["passed"]) == (NumberAnswer().digest, 0.0, True)
-    assert record["false_accept_interval"] == [0.0, pytest.approx(3.8415 / (15 + 3.8415), abs=1e-4)]
+    assert record["false_accept_interval"] == [0.0, pytest.approx(3.8415 / (43 + 3.8415), abs=1e-4)]
     with pytest.raises(VerifierError, match="no audit of the verifier number"):
         read_audit(tmp_path / "audit.json", NumberAnswer(tolerance=0.1))
     for broken in ("", "{}", '{"audits": {"number": {}}}', '{"audits": []}', '{"audits": {"number": 3}}'):

@@ -26,12 +26,12 @@
 """
 
 from strop.verifiers.anchors import Anchor, AnchoredJudge, AnchorReport, drift_p_value, measure_anchors
+from strop.verifiers.answers import answer_cases
 from strop.verifiers.audit import (
     Audit,
     AuditCase,
     Audited,
     AuditFailure,
-    answer_cases,
     audit,
     read_audit,
     reference_cases,

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from strop.statistics import Interval
 
 _NUM_SHOWN = 5
-_MAX_BOTH = 120
-"""Two answers in so many characters are an answer and a second guess; longer ones, such as code, may stand together."""
+_MAX_ASKED = 50
 _PURITY_CONFIDENCE = 0.975
 """Of each of the two rates in a purity, so that both hold together with 95 %."""
 
@@ -53,6 +52,11 @@ class AuditFailure:
     task_id: str
     text: str
     reason: str
+    where: str = ""
+    """The row of the task, such as ``tasks.jsonl:3``, and how its question begins."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.text[:60]!r} for task {self.where or self.task_id} ({self.reason})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +165,8 @@ class Audit:
         line = f"{self.verifier}: right answers rejected {rejected}; wrong answers accepted {accepted}"
         if self.num_cheats:
             line += f"; {self.num_cheats_accepted} of {self.num_cheats} cheats accepted"
+        elif self.num_wrong:
+            line += "; no cheats were tried"
         if self.num_ungraded or self.num_unstable:
             line += f"; {self.num_ungraded} not graded, {self.num_unstable} not deterministic"
         return line
@@ -176,7 +182,7 @@ class Audit:
         problem = self._problem(max_false_accept=max_false_accept, max_false_reject=max_false_reject)
         if not problem:
             return self
-        shown = "; ".join(f"{f.kind} of {f.text[:60]!r} for task {f.task_id} ({f.reason})" for f in self.failures)
+        shown = "; ".join(map(str, self.failures))
         can_allow = problem == "rates" and not (max_false_accept or max_false_reject)
         raise VerifierError(
             f"{self.verifier} fails its audit: {self.summary().partition(': ')[2]}",
@@ -222,7 +228,9 @@ def audit(verifier: Verifier, cases: Sequence[AuditCase], *, deadline_s: float =
         if failure and len(failures) < _NUM_SHOWN:
             verdict = first.verdict if first.verdict.reasons else again.verdict
             reason = ", ".join(verdict.reasons) or verdict.state
-            failures.append(AuditFailure(kind=failure, task_id=case.task.id, text=case.text, reason=reason))
+            failures.append(
+                AuditFailure(kind=failure, task_id=case.task.id, text=case.text, reason=reason, where=_place(case.task))
+            )
     seconds = sorted(one.seconds for one in judged)
     return Audit(
         verifier=verifier.name,
@@ -231,6 +239,13 @@ def audit(verifier: Verifier, cases: Sequence[AuditCase], *, deadline_s: float =
         failures=tuple(failures),
         **counts,
     )
+
+
+def _place(task: Task) -> str:
+    """The task's row, or else its id, and the beginning of its last message; empty if the id is all there is."""
+    asked = " ".join(task.prompt[-1].content.split()) if task.prompt else ""
+    shown = asked if len(asked) <= _MAX_ASKED else f"{asked[:_MAX_ASKED]}…"
+    return f"{task.source or task.id} {shown!r}" if asked else task.source
 
 
 _COUNTS = [field.name for field in fields(Audit) if field.name.startswith("num_")]
@@ -352,38 +367,3 @@ def reference_cases(
     wrong = [AuditCase(task=task, text=text, should_pass=False) for task in tasks for text in mutations(task)]
     tricks = [(task, text) for task in tasks for text in (cheats(task) if cheats is not None else ())]
     return right + wrong + [AuditCase(task=task, text=text, should_pass=False, is_cheat=True) for task, text in tricks]
-
-
-def answer_cases(tasks: Sequence[Task]) -> list[AuditCase]:
-    """Cases from the tasks' ``answer`` column: the answer is right, another task's and the empty text are not.
-
-    Nor is the answer with another task's below it, as long as both are short: whoever looks for the right
-    answer anywhere in the text would be taught to say all of them.
-    A task without an answer gives one case of which nobody knows whether it should pass.
-    """
-    answers = [task.reference.get("answer") for task in tasks]
-    cases: list[AuditCase] = []
-    hedged: list[AuditCase] = []
-    for index, (task, answer) in enumerate(zip(tasks, answers, strict=True)):
-        if answer is None or answer == "":
-            cases.append(AuditCase(task=task, text="I do not know.", should_pass=None))
-            continue
-        cases.append(AuditCase(task=task, text=_first(answer), should_pass=True))
-        cases.append(AuditCase(task=task, text="", should_pass=False))
-        later = (answers[(index + step) % len(answers)] for step in range(1, len(answers)))
-        other = next((one for one in later if one not in (None, "") and _final(one) != _final(answer)), None)
-        if other is not None:
-            cases.append(AuditCase(task=task, text=_first(other), should_pass=False))
-            both = f"{_final(answer)}\n{_final(other)}"
-            if len(both) <= _MAX_BOTH:
-                hedged.append(AuditCase(task=task, text=both, should_pass=False))
-    return cases + hedged
-
-
-def _first(answer: object) -> str:
-    return str(answer[0]) if isinstance(answer, list | tuple) and answer else str(answer)
-
-
-def _final(answer: object) -> str:
-    """What the answer comes down to: the part after ``####`` of a worked solution."""
-    return _first(answer).rsplit("####", 1)[-1].strip()
