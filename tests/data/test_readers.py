@@ -1,11 +1,13 @@
 """Files, folders and hub names become rows, and what cannot be read is told with its place."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from strop.data import readers
 from strop.data.readers import read_rows
 from strop.errors import DataError, MissingDependencyError
 
@@ -170,3 +172,31 @@ def test_a_missing_package_answers_with_the_install_line(
     with pytest.raises(MissingDependencyError) as caught:
         values(name)
     assert caught.value.do == 'pip install "strop[data]"'
+
+
+def test_a_folder_that_vanishes_while_it_is_searched_is_left_out(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "rows.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "a" / "rows.jsonl").write_text('{"prompt": "y"}\n')
+    scandir = os.scandir
+
+    def vanishing(place):  # as if another process removed it after its name was listed
+        if str(place) == str(tmp_path / "a"):
+            raise FileNotFoundError(2, "No such file or directory", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert [row.values["prompt"] for row in read_rows(tmp_path)] == ["x"]
+
+
+def test_a_folder_of_too_many_files_is_not_searched_for_data(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "notes.txt").write_text("")
+    monkeypatch.setattr(readers, "MAX_ENTRIES", 3)
+    assert len(list(read_rows(tmp_path))) == 1
+    monkeypatch.setattr(readers, "MAX_ENTRIES", 2)
+    with pytest.raises(DataError, match="holds more than 2 files") as caught:
+        list(read_rows(tmp_path))
+    assert "name the folder of the data itself" in caught.value.do

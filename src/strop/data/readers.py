@@ -7,6 +7,7 @@ as ``dataset[12]`` does). Nothing here knows what a row means: ``shapes.py`` doe
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*LINES, ".json", ".parquet")
 METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 """What ``datasets`` writes beside its rows."""
+MAX_ENTRIES = 50_000
+"""How many files and folders below a named folder are looked at, before it is taken for a mistake."""
 SPLITS = {
     "train": ("train", "training"),
     "dev": ("dev", "validation", "valid", "val"),
@@ -83,8 +86,7 @@ def _near(path: Path) -> str:
 
 
 def _files_of(folder: Path, split: str) -> list[Path]:
-    found = [p for p in sorted(folder.rglob("*")) if p.suffix in SUFFIXES and p.is_file() and p.name not in METADATA]
-    files = [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    files = sorted(p for p in _walk(folder) if p.suffix in SUFFIXES and p.name not in METADATA and p.is_file())
     if not files:
         raise DataError(
             f"{folder} holds no data",
@@ -103,6 +105,25 @@ def _files_of(folder: Path, split: str) -> list[Path]:
             do="name the file itself, or another split",
         )
     return chosen
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every visible file below the folder; what vanishes meanwhile, or may not be read, is left out.
+
+    Raises: DataError for a folder of so many files that it can hardly be a data set.
+    """
+    seen = 0
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        seen += len(folders) + len(names)
+        if seen > MAX_ENTRIES:
+            raise DataError(
+                f"{folder} holds more than {MAX_ENTRIES} files and folders",
+                where=str(folder),
+                why="so many are not searched for data",
+                do="name the folder of the data itself, or a file",
+            )
+        yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def _is_split(file: Path, split: str) -> bool:
