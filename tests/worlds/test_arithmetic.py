@@ -46,3 +46,16 @@ def test_impossible_requests_are_refused() -> None:
         WORLD.tasks("test", 1, step=3)
     with pytest.raises(RecipeError, match="no preference pairs"):
         WORLD.preferences("train", 1)
+
+
+def test_an_unknown_setting_is_told_with_the_nearest_and_a_wrong_value_with_its_bounds() -> None:
+    with pytest.raises(RecipeError) as told:
+        WORLD.tasks("test", 1, num_steps=3)
+    assert "no setting `num_steps`" in told.value.why
+    assert "did you mean `steps`?" in told.value.do
+    with pytest.raises(RecipeError) as told:
+        WORLD.tasks("test", 1, steps=0)
+    assert "did you mean" not in told.value.do
+    assert "1 or more" in told.value.why
+    with pytest.raises(RecipeError, match="steps = three"):
+        WORLD.tasks("test", 1, steps="three")  # type: ignore[arg-type]

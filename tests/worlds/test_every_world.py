@@ -143,6 +143,9 @@ def test_a_wrong_dial_is_refused_with_the_right_ones(name: str) -> None:
     with pytest.raises(RecipeError, match="cannot be dialled with stepz = 3"):
         world(name).tasks("train", 1, stepz=3)
     dial = next(iter(world(name).dials))  # type: ignore[attr-defined]
+    with pytest.raises(RecipeError) as told:
+        world(name).tasks("train", 1, **{f"{dial}z": 1})
+    assert f"did you mean `{dial}`?" in told.value.do
     with pytest.raises(RecipeError, match=f"{dial} = 99999"):
         world(name).tasks("train", 1, **{dial: 99999})
 

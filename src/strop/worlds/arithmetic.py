@@ -9,6 +9,7 @@ from typing import Literal
 
 from strop.errors import RecipeError
 from strop.types import Completion, Conversation, Json, Message, Preference, Task, ToolCall, Verdict, Verifier
+from strop.worlds.dials import check_dial
 from strop.worlds.scratchpad import WorkedNumber, read_question, routes
 from strop.worlds.splits import check_split, row_random, split_of
 
@@ -74,12 +75,7 @@ class ArithmeticWorld:
 
     def _chains(self, split: str, n: int, seed: int, dial: Mapping[str, int]) -> list[Chain]:
         wanted = check_split(split)
-        unknown = dial.keys() - {"steps", "max_operand", "modulus"}
-        if unknown or any(value < 1 for value in dial.values()):
-            raise RecipeError(
-                f"world:arithmetic cannot be dialled with {dict(dial)}",
-                do="use positive whole numbers for steps, max_operand and modulus",
-            )
+        check_dial("arithmetic", dial, {"steps": (1, None), "max_operand": (1, None), "modulus": (1, None)})
         settings = {"steps": 3, **dial}
         chains = []
         for row in range(n):

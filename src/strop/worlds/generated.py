@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from strop.errors import RecipeError
 from strop.types import Completion, Conversation, Json, Message, Preference, Task, ToolCall, Verdict
+from strop.worlds.dials import check_dial
 from strop.worlds.splits import check_split, row_random, split_of
 
 Fits = Callable[[str], bool]
@@ -81,11 +82,7 @@ class GeneratedWorld(ABC):
 
     def settings(self, dial: Mapping[str, int]) -> dict[str, int]:
         """The dial with its defaults. Raises: RecipeError for an unknown name or a number out of its bounds."""
-        for name, value in dial.items():
-            known = self.dials.get(name)
-            if known is None or not known.low <= value <= known.high:
-                allowed = ", ".join(f"{key} {one.low} to {one.high}" for key, one in self.dials.items())
-                raise RecipeError(f"world:{self.name} cannot be dialled with {name} = {value}", do=f"use {allowed}")
+        check_dial(self.name, dial, {name: (one.low, one.high) for name, one in self.dials.items()})
         return {**{name: one.default for name, one in self.dials.items()}, **dial}
 
     def level_of(self, settings: Mapping[str, int]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 from strop.errors import RecipeError
 from strop.types import Completion, Conversation, Json, Message, Preference, Task, ToolCall, Verdict, Verifier
+from strop.worlds.dials import check_dial
 from strop.worlds.finance import answers, entities, grading, services
 from strop.worlds.finance.exchanges import Exchange, draw_exchange
 from strop.worlds.finance.requests import Request, draw
@@ -232,11 +233,7 @@ DIALS: Mapping[str, tuple[int, int]] = {"calls": (1, 2), "follow_ups": (0, 1)}
 
 def _settings(dial: Mapping[str, int]) -> dict[str, int]:
     """The dial with its defaults. Raises: RecipeError for an unknown name or a number out of its bounds."""
-    for name, value in dial.items():
-        if name not in DIALS or not 0 <= value <= DIALS[name][1]:
-            raise RecipeError(
-                f"world:finance cannot be dialled with {name} = {value}", do="use calls 0 to 2 and follow_ups 0 or 1"
-            )
+    check_dial("finance", dial, {name: (0, high) for name, (_, high) in DIALS.items()})
     return {name: dial.get(name, default) for name, (default, _) in DIALS.items()}
 
 
