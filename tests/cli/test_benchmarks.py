@@ -51,3 +51,38 @@ def test_a_benchmark_cannot_be_imitated_and_takes_no_columns(strop, file: Path) 
     answer = strop("eval", "strop:tiny", "--suite", "gsm8k:absent.jsonl")
     assert answer.code == 2
     assert "absent.jsonl does not exist" in answer.err
+
+
+def test_a_benchmark_on_two_files_is_two_suites_named_after_the_files(strop, file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "some more.jsonl"
+    other.write_text(file.read_text())
+    suites = ("--suite", f"gsm8k:{file}", "--suite", f"gsm8k:{other}")
+    answer = strop("eval", "strop:tiny", *suites, "--limit", 1, "--max-new-tokens", 2, "--output", "out")
+    assert answer.code == 0, answer.err
+    assert sorted(path.name for path in (tmp_path / "out").glob("results_*")) == [
+        "results_gsm8k-some-more.json",
+        "results_gsm8k-sums.json",
+    ]
+    answer = strop("eval", "strop:tiny", "--suite", f"gsm8k:{file}", "--suite", f"gsm8k:{file}")
+    assert answer.code == 2
+    assert "two commands" in " ".join(answer.err.split())
+
+
+def test_eval_sets_a_worlds_dial_and_refuses_one_without_a_world(strop, file: Path, tmp_path: Path) -> None:
+    drawn = ("--limit", 2, "--max-new-tokens", 2)
+    answer = strop("eval", "strop:tiny", "--suite", "world:arithmetic", "--world", "steps=1", *drawn, "--output", "out")
+    assert answer.code == 0, answer.err
+    samples = [json.loads(line) for line in (tmp_path / "out" / "samples_arithmetic.jsonl").read_text().splitlines()]
+    assert {sample["slices"]["steps"] for sample in samples} == {"1"}
+    answer = strop("eval", "strop:tiny", "--suite", "world:arithmetic", "--world", "num_steps=1", *drawn)
+    assert answer.code == 2
+    assert "did you mean `steps`?" in answer.err
+    answer = strop("eval", "strop:tiny", "--suite", f"gsm8k:{file}", "--world", "steps=1", *drawn)
+    assert answer.code == 2
+    assert "--world has no effect on gsm8k:" in " ".join(answer.err.split())
+
+
+def test_the_help_names_a_dial_that_there_is_and_a_rank_that_only_holds_with_an_adapter(strop) -> None:
+    said = " ".join(strop("grpo", "--help").out.replace("│", " ").split())
+    assert "--world steps=3" in said
+    assert "all weights train. [default with LoRA: 16]" in said

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from strop.cli import console
+from strop.cli.train import read_pair
 from strop.errors import RecipeError
 from strop.pipeline.workspace import Workspace, require_writable
+
+_ODD = re.compile(r"[^A-Za-z0-9_.-]+")
+"""What a suite's name cannot hold."""
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +32,9 @@ def evaluate(
     ],
     verifier: Annotated[str | None, typer.Option(help="my_rewards.py:score, number, exact …, for a file.")] = None,
     columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, repeatable, for a file.")] = None,
+    world: Annotated[
+        list[str] | None, typer.Option(help="A world's difficulty dial: steps=3 …; SETTING=NUMBER, repeatable.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Items a suite.")] = 500,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy; above, greedy is measured too.")] = 0.0,
     samples_per_task: Annotated[int, typer.Option(min=1)] = 1,
@@ -43,17 +51,20 @@ def evaluate(
 
     if output is not None:
         require_writable(output)
+    dial = _dial(world or [], suite)
     tables = [
         SuiteTable(
             tasks=tasks,
+            name=name,
             verifier=verifier,
             columns=parse_columns(columns or []),
+            world=dial or None,
             limit=limit,
             temperature=temperature,
             samples_per_task=samples_per_task,
             max_new_tokens=max_new_tokens,
         )
-        for tasks in suite
+        for tasks, name in zip(suite, _names(suite), strict=True)
     ]
     workspace = Workspace.here()
     suites = load_suites(tables, workspace, seed=seed)
@@ -64,6 +75,27 @@ def evaluate(
         console.make_console().print(console_table(suite_table(name, {model: results}, seed=seed)))
         if output is not None:
             console.say(f"wrote {result.save(output)}")
+
+
+def _dial(given: Sequence[str], suites: Sequence[str]) -> dict[str, Any]:
+    """The settings of the worlds. Raises: RecipeError for what is no SETTING=NUMBER, or has no world to set."""
+    files = [suite for suite in suites if not suite.startswith("world:")]
+    if given and files:
+        raise RecipeError(
+            f"--world has no effect on {files[0]}", why="it is no world", do="evaluate it in a command of its own"
+        )
+    return dict(read_pair("world", text) for text in given)
+
+
+def _names(suites: Sequence[str]) -> list[str | None]:
+    """For a benchmark that is measured on several files, ``gsm8k-FILE``; None leaves a suite its own name."""
+    from strop.worlds.benchmarks import benchmark_of
+
+    kinds = [found.name if (found := benchmark_of(suite)) else "" for suite in suites]
+    return [
+        f"{kind}-{_ODD.sub('-', Path(suite.partition(':')[2]).stem)}" if kind and kinds.count(kind) > 1 else None
+        for kind, suite in zip(kinds, suites, strict=True)
+    ]
 
 
 def gate(

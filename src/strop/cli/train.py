@@ -71,7 +71,8 @@ def _field_option(name: str, field: FieldInfo) -> inspect.Parameter:
     said = f"{said} KEY=VALUE, repeatable." if _is_table(field) else said
     said = f"{said} Any --lora option trains an adapter; else all weights train." if name == "lora_rank" else said
     if field.default is not None and not field.is_required():
-        said = f"{said} \\[default: {field.default}]"  # the help is markup: a bracket must be escaped
+        when = "default with LoRA" if name.startswith("lora_") else "default"
+        said = f"{said} \\[{when}: {field.default}]"  # the help is markup: a bracket must be escaped
     return _option(name, list[str] | None if kind is list else kind | None, said.strip(), None)
 
 
@@ -110,7 +111,7 @@ def _recipe(method: str, given: Mapping[str, Any], *, tables: set[str], lists: s
         if key in ("model", "output", "seed", "dry_run"):
             continue
         if key in tables:
-            value = dict(_pair(key, item) for item in value)
+            value = dict(read_pair(key, item) for item in value)
         elif key in ("data", "tasks") or key in lists:
             value = value[0] if len(value) == 1 else tuple(value)
         if key.startswith("lora_"):
@@ -125,7 +126,8 @@ def _recipe(method: str, given: Mapping[str, Any], *, tables: set[str], lists: s
     )
 
 
-def _pair(key: str, text: str) -> tuple[str, Any]:
+def read_pair(key: str, text: str) -> tuple[str, Any]:
+    """The name and value of ``KEY=VALUE`` behind the option ``key``. Raises: RecipeError."""
     name, equals, value = text.partition("=")
     if not equals:
         flag = "--" + key.replace("_", "-")

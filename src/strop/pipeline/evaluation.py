@@ -53,7 +53,10 @@ def load_suites(
     for name in names:
         if names.count(name) > 1:
             raise RecipeError(
-                f"two suites are called `{name}`", where="[gate] suites", do='give one of them a `name = "…"`'
+                f"two suites are called `{name}`",
+                where="the suites",
+                why="results are kept and compared by the suite's name",
+                do='in a recipe give one of them a `name = "…"`; on the command line measure them in two commands',
             )
     return tuple(runs)
 

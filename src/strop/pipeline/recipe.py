@@ -109,7 +109,7 @@ class RolloutTable(StageTable):
     unaudited: str | None = None
     """Why there is no audit; the reason stays in the record and in every checkpoint."""
     world: dict[str, Any] | None = None
-    """The world's difficulty dial, for example ``{num_steps = 3}``."""
+    """The world's difficulty dial: ``{ steps = 3 }`` in a recipe, ``--world steps=3`` on the command line."""
     group_size: Annotated[int, Field(ge=2)] = 8
     prompts_per_step: Count = 16
     max_new_tokens: Count = 128
