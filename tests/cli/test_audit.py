@@ -1,13 +1,17 @@
 """``strop audit``: a table, a file, and an exit code that a script can act on."""
 
+import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from strop.pipeline.audits import every_subject
-from strop.verifiers import VERIFIERS, NumberAnswer, read_audit
+from strop.pipeline.audits import audit_table, every_subject
+from strop.verifiers import VERIFIERS, Audit, NumberAnswer, read_audit
+from strop.verifiers import audit as run_audit
 from strop.worlds import world_names
 
 ROWS = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(6)]
@@ -43,14 +47,19 @@ def test_a_verifier_with_a_hole_fails_with_the_answers_that_went_through(strop, 
     answer = strop("audit", "mine.py:score", "--tasks", rows(tmp_path), "--columns", "prompt=question", "--json")
     assert answer.code == 1
     found = json.loads(answer.out)["audits"]["mine.py:score"]
-    # of every task: the empty text and the answer with another below it, which the holes let through, and another alone
-    assert (found["num_right"], found["num_wrong"], found["num_false_accept"]) == (6, 18, 12)
+    # of every task the holes let through: the empty text, the answer with another below it, with a digit before it and
+    # behind it, and all answers listed; "What is 0 + 1?" holds its answer and is not tried
+    assert (found["num_right"], found["num_wrong"], found["num_false_accept"]) == (6, 65, 30)
+    assert found["num_cheats_accepted"] == 6
     assert found["passed"] is False
     told = strop("audit", "mine.py:score", "--tasks", "tasks.jsonl", "--columns", "prompt=question")
     assert told.code == 1
     assert "FAILED" in told.out
     assert "false accept of '' for task" in told.out
+    assert "tasks.jsonl:1 'What is 0 + 1?'" in told.out
     allowed = ("--max-false-accept", 0.7)
+    assert strop("audit", "mine.py:score", "--tasks", "tasks.jsonl", "--columns", "prompt=question", *allowed).code == 1
+    write(tmp_path, "mine.py", "def score(completion, answer):\n    return completion in ('', answer)\n")
     assert strop("audit", "mine.py:score", "--tasks", "tasks.jsonl", "--columns", "prompt=question", *allowed).code == 0
 
 
@@ -58,6 +67,13 @@ def test_a_verifier_with_a_hole_fails_with_the_answers_that_went_through(strop, 
     ("arguments", "said"),
     [
         ((), "no verifier was named"),
+        (("gsm8k",), "write gsm8k:test.jsonl"),
+        (("gsm8",), "write gsm8k:test.jsonl"),
+        (("gsm9k:test.jsonl",), "did you mean `gsm8k:test.jsonl`"),
+        (("two.py",), "write two.py:first"),
+        (("absent.py",), "write absent.py:score"),
+        (("number", "--tasks", "empty.jsonl"), "no answer to audit the verifier on"),
+        (("number", "--output", "."), "is a folder"),
         (("numbre",), "did you mean `number`"),
         (("world:nowhere",), "there is no world"),
         (("mine.py:score",), "mine.py"),
@@ -66,7 +82,9 @@ def test_a_verifier_with_a_hole_fails_with_the_answers_that_went_through(strop, 
         (("number", "--tasks", "absent.jsonl"), "absent.jsonl"),
     ],
 )
-def test_bad_input_is_told_and_exits_with_2(strop, arguments: tuple[str, ...], said: str) -> None:
+def test_bad_input_is_told_and_exits_with_2(strop, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    write(tmp_path, "two.py", "def _own():\n    pass\n\n\ndef first(completion):\n    return 1.0\n")
+    write(tmp_path, "empty.jsonl", "")
     answer = strop("audit", *arguments)
     assert answer.code == 2
     assert said in answer.err
@@ -77,6 +95,21 @@ def test_a_users_function_without_known_answers_cannot_be_audited(strop, tmp_pat
     answer = strop("audit", "mine.py:score")
     assert answer.code == 2
     assert "nobody knows right and wrong answers" in answer.err
+
+
+def test_milliseconds_are_plain_numbers() -> None:
+    seconds = (0.00000004, 0.0000359, 0.00214, 0.0126, 0.2749, 1.2001)
+    found = [audit_of(NumberAnswer(), latency_s=(one, one)) for one in seconds]
+    written = io.StringIO()
+    screen = Console(width=200, file=written)
+    screen.print(audit_table(dict(zip("abcdef", found, strict=True)), policy_accuracy=0.5, failed=[]))
+    shown = written.getvalue()
+    for text in ("<0.001/<0.001", "0.036/0.036", "2.1/2.1", "13/13", "270/270", "1200/1200", "none tried"):
+        assert f" {text} " in shown
+
+
+def audit_of(verifier: NumberAnswer, *, latency_s: tuple[float, float]) -> Audit:
+    return replace(run_audit(verifier, []), latency_s=latency_s)
 
 
 def test_all_means_every_named_verifier_and_every_world() -> None:

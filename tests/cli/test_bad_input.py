@@ -120,6 +120,23 @@ def test_an_unknown_world_names_the_nearest(strop, tmp_path: Path, chat_folder: 
     assert "arithmetic" in said
 
 
+def test_an_unknown_benchmark_names_the_nearest(strop, tmp_path: Path, chat_folder: Path) -> None:
+    said = refused(strop, tmp_path, "eval", chat_folder, "--suite", "gsm9k:test.jsonl", "--verifier", "number")
+    assert "did you mean `gsm8k:test.jsonl`" in said
+
+
+def test_a_reward_that_accepts_everything_is_not_trained_on_where_the_tasks_have_answers(
+    strop, tmp_path: Path, chat_folder: Path
+) -> None:
+    (tmp_path / "tasks.jsonl").write_text(lines(*({"prompt": f"Say {n}.", "answer": str(n)} for n in (31, 32, 33))))
+    (tmp_path / "bad.py").write_text("def yes(completion, answer):\n    return 1.0\n")
+    arguments = ["grpo", "tasks.jsonl", "--verifier", "bad.py:yes", "--model", chat_folder, "--output", "out"]
+    said = refused(strop, tmp_path, *arguments)
+    assert "was audited on the tasks' `answer` column" in said
+    assert "--unaudited" in said
+    assert "not audited: it rewards style" in strop(*arguments, "--dry-run", "--unaudited", "it rewards style").out
+
+
 def test_an_output_folder_that_cannot_be_written(strop, tmp_path: Path, chat_folder: Path) -> None:
     (tmp_path / "a.jsonl").write_text(lines(ROW))
     (tmp_path / "file").write_text("")

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from strop.cli import console
-from strop.errors import RecipeError, VerifierError
+from strop.errors import OutputError, RecipeError, VerifierError
 from strop.pipeline.workspace import Workspace, require_writable
 
 if TYPE_CHECKING:
@@ -51,6 +51,13 @@ def audit(
     if not names:
         raise RecipeError("no verifier was named", do="name one, or give --all")
     if output is not None:
+        if output.is_dir():
+            raise OutputError(
+                f"{output} is a folder",
+                where=str(output.absolute()),
+                why="the audit is one file",
+                do=f"name the file: --output {output / 'audit.json'}",
+            )
         require_writable(output.parent)
     workspace, mapping = Workspace.here(), parse_columns(columns or [])
 
@@ -68,7 +75,7 @@ def audit(
     if as_json:
         print(json.dumps(audits_record(audits, policy_accuracy=accuracy), indent=2))
     else:
-        _print(audit_table(audits, policy_accuracy=accuracy, failed=[name for name, _ in failed]), failed)
+        _print(audit_table(audits, policy_accuracy=accuracy, failed=[name for name, _ in failed]), audits, failed)
         if output is not None:
             console.say(f"wrote {output}")
     for name, why in absent.items():
@@ -84,10 +91,10 @@ def _failure(found: Audit, limits: Mapping[str, float]) -> VerifierError | None:
     return None
 
 
-def _print(table: object, failed: list[tuple[str, VerifierError]]) -> None:
+def _print(table: object, audits: Mapping[str, Audit], failed: list[tuple[str, VerifierError]]) -> None:
     screen = console.make_console()
     screen.print(table)
     for name, error in failed:
         screen.print(Text(f"{name}: {error.what}", style="red"), soft_wrap=True)
-        for case in error.where.split("; "):
-            screen.print(Text(f"  {case}"), soft_wrap=True)
+        for failure in audits[name].failures:
+            screen.print(Text(f"  {failure}"), soft_wrap=True)

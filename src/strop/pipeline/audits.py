@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strop.errors import MissingDependencyError, RecipeError, SandboxError, UserError
-from strop.pipeline.sources import benchmark_of, load_grader, read_rows, world_of
+from strop.errors import DataError, MissingDependencyError, RecipeError, SandboxError, UserError
+from strop.pipeline.sources import benchmark_of, check_benchmark_name, load_grader, read_rows, world_of
 from strop.pipeline.workspace import Workspace
 from strop.types import Progress, Task, Verifier
 
@@ -48,6 +50,7 @@ def find_subject(
     from strop.verifiers import answer_cases
 
     is_source = name.startswith("world:") or benchmark_of(name) is not None
+    _check_name(name, workspace)
     if is_source and (tasks is not None or columns):
         raise RecipeError(f"`{name}` brings its own tasks", do="leave out --tasks and --columns, or name a verifier")
     if name.startswith("world:"):
@@ -57,7 +60,7 @@ def find_subject(
         return _of_benchmark(name, workspace, limit)
     verifier = load_grader(name, name, workspace)
     if tasks is not None:
-        rows: list[Any] = list(read_rows("grpo", tasks, workspace, columns=columns, limit=limit, seed=seed))
+        rows: list[Any] = _tasks_of(tasks, workspace, columns=columns, limit=limit, seed=seed)
         return Subject(name=name, verifier=verifier, cases=answer_cases(rows))
     cases = _own_cases(name, verifier, limit, seed) if ":" not in name else []
     if not cases:
@@ -67,6 +70,50 @@ def find_subject(
             do="give tasks with an `answer` column: strop audit my_rewards.py:score --tasks tasks.jsonl",
         )
     return Subject(name=name, verifier=verifier, cases=cases)
+
+
+def _tasks_of(source: str, workspace: Workspace, **how: Any) -> list[Any]:
+    try:
+        return list(read_rows("grpo", source, workspace, **how))
+    except DataError as error:
+        if not error.what.endswith("has no rows"):
+            raise
+        raise DataError(
+            error.what, where=error.where, why="there is no answer to audit the verifier on", do=error.do
+        ) from error
+
+
+def _check_name(name: str, workspace: Workspace) -> None:
+    """Refuse a benchmark without its file, a Python file without its function, and what is nearly a benchmark.
+
+    Raises: RecipeError.
+    """
+    from strop.pipeline.reading import nearest
+    from strop.verifiers import VERIFIERS
+    from strop.worlds.benchmarks import BENCHMARKS
+
+    head, _, rest = name.partition(":")
+    is_here = workspace.path(head).exists()
+    near = head if head in BENCHMARKS else nearest(head, [*VERIFIERS, *BENCHMARKS])
+    if not rest and head not in VERIFIERS and near in BENCHMARKS and not is_here:
+        told = "is a benchmark and needs its file" if head in BENCHMARKS else "names no verifier and no benchmark"
+        raise RecipeError(f"`{name}` {told}", do=f"write {near}:test.jsonl, the path being that of your copy")
+    if not rest and head.endswith(".py"):
+        functions = _functions_of(workspace.path(head))
+        known = f"; the file has {', '.join(functions)}" if functions else ""
+        raise RecipeError(
+            f"`{name}` names a file but no function{known}", do=f"write {head}:{(functions or ['score'])[0]}"
+        )
+    check_benchmark_name(name, workspace)
+
+
+def _functions_of(file: Path) -> list[str]:
+    """The functions that a Python file defines; none if it cannot be read."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    return [one.name for one in tree.body if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")]
 
 
 def _of_benchmark(name: str, workspace: Workspace, limit: int) -> Subject:
@@ -164,13 +211,21 @@ def audit_table(audits: Mapping[str, Audit], *, policy_accuracy: float, failed: 
             name,
             _share(found.num_false_reject, found.num_right, found.false_reject_interval),
             _share(found.num_false_accept, found.num_wrong, found.false_accept_interval),
-            f"{found.num_cheats_accepted}/{found.num_cheats}",
+            f"{found.num_cheats_accepted}/{found.num_cheats}" if found.num_cheats else "none tried",
             *((odd[name],) if has_odd else ()),
-            "/".join(f"{1000 * seconds:.2g}" for seconds in found.latency_s),
+            "/".join(_milliseconds(seconds) for seconds in found.latency_s),
             f"{pure[0]:.1%} ({_range(pure[1])})" if pure else "unknown",
             "FAILED" if name in failed else "passed",
         )
     return table
+
+
+def _milliseconds(seconds: float) -> str:
+    """Two digits that count, never in powers of ten: ``0.036``, ``2.1``, ``1200``."""
+    ms = 1000 * seconds
+    if ms >= 10:
+        return f"{float(f'{ms:.2g}'):.0f}"
+    return f"{ms:.2g}" if ms >= 0.001 else "<0.001"
 
 
 def _share(k: int, n: int, interval: Interval | None) -> str:

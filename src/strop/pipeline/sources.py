@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,6 +47,7 @@ def read_rows(
             place = _place(name.partition(":")[2], workspace)
             rows += _benchmark_rows(method, name, benchmark, place, columns, split, limit)
             continue
+        check_benchmark_name(name, workspace)
         place = _place(name, workspace)
         readers: dict[str, Callable[..., Sequence[Row]]] = {
             "sft": data.read_conversations,
@@ -124,6 +126,20 @@ def benchmark_of(source: str) -> Benchmark | None:
     from strop.worlds import benchmarks
 
     return benchmarks.benchmark_of(source)
+
+
+def check_benchmark_name(source: str, workspace: Workspace) -> None:
+    """Refuse ``gsm9k:test.jsonl``: no file here, and nearly a benchmark. Raises: RecipeError naming the nearest."""
+    from strop.worlds.benchmarks import BENCHMARKS
+
+    head, _, rest = source.partition(":")
+    near = difflib.get_close_matches(head, BENCHMARKS, n=1, cutoff=0.75)
+    if rest and near and near[0] != head and not workspace.path(head).exists():
+        raise RecipeError(
+            f"`{source}` names no benchmark",
+            why=f"`{head}` is none, nor a file or folder here",
+            do=f"did you mean `{near[0]}:{rest}`? known: {', '.join(BENCHMARKS)}",
+        )
 
 
 def load_grader(name: str | None, tasks: Source, workspace: Workspace) -> Verifier:
