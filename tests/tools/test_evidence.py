@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from strop.errors import ToolError
 from strop.tools import Evidence, ToolRecord, ToolResult, citations, evidence_of, ground
 from strop.tools.evidence import sentences
 from strop.types import ToolCall
@@ -29,6 +30,14 @@ def test_evidence_is_every_object_with_a_source_and_each_whole_result() -> None:
     found = evidence_of([record("query", value), record("broken", None, "failed")])
     assert [piece.id for piece in found] == ["erp", "inv-1", "query"]
     assert found[1].value == {"source": "inv-1", "amount": 5}
+
+
+def test_a_trace_in_the_place_of_records_is_told_what_to_give() -> None:
+    trace = {"registry": "r", "records": [record("query", 5).as_json]}
+    for wrong in (trace, trace["records"]):
+        with pytest.raises(ToolError) as told:
+            evidence_of(wrong)  # type: ignore[arg-type]
+        assert "session.records" in told.value.do
 
 
 @pytest.mark.capability("RG-03")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from strop.errors import ToolError
 from strop.tools.figures import Figure, figures, figures_of
 from strop.tools.session import ToolRecord
 
@@ -26,9 +27,18 @@ class Evidence:
 
 
 def evidence_of(records: Sequence[ToolRecord]) -> tuple[Evidence, ...]:
-    """All that the calls which were ``ok`` brought: every object with a ``source``, then the result as a whole."""
+    """All that the calls which were ``ok`` brought: every object with a ``source``, then the result as a whole.
+
+    Raises: ToolError for what is no session's ``records``, such as its ``trace``.
+    """
     found = []
     for record in records:
+        if not isinstance(record, ToolRecord):
+            raise ToolError(
+                f"{record!r:.40} is no record of a call",
+                why="a trace holds the results as text",
+                do="give the session's records: evidence_of(session.records)",
+            )
         if record.result.is_ok:
             found += [*_sourced(record.result.value), Evidence(id=record.call.name, value=record.result.value)]
     return tuple(found)
