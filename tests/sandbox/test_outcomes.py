@@ -102,10 +102,62 @@ def test_a_command_of_the_system_runs_under_the_same_limits(sandbox: Sandbox) ->
     assert sandbox.command(["sh", "-c", "while :; do :; done"], limits=Limits(cpu_s=0.3)).state == "cpu"
 
 
-def test_a_command_that_does_not_exist_is_nobodys_failure_but_the_sandboxs(sandbox: Sandbox) -> None:
-    outcome = sandbox.command(["no-such-program"])
-    assert (outcome.state, outcome.exit_code) == ("infrastructure", None)
-    assert "FileNotFoundError" in outcome.reason
+@pytest.mark.parametrize("name", ["no-such-program", "/etc/hostname/sub", "/no/such/program"])
+def test_a_command_that_does_not_exist_is_its_callers_error(sandbox: Sandbox, name: str) -> None:
+    with pytest.raises(SandboxError, match=f"finds no program `{name}`") as told:
+        sandbox.command([name])
+    assert "Error" in told.value.why
+
+
+def test_text_is_given_as_utf_8(sandbox: Sandbox) -> None:
+    outcome = sandbox.run("print(input(), open('a.txt').read())", stdin="ä\n", files={"a.txt": "ö"})
+    assert outcome.stdout == b"\xc3\xa4 \xc3\xb6\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "given", "what"),
+    [
+        (123, {}, "the program 123"),
+        ("\udc80", {}, "the program is no UTF-8"),
+        ("", {"stdin": 5}, "stdin is of type int"),
+        ("", {"files": {"a.txt": 1.5}}, "the file 'a.txt' is of type float"),
+        ("", {"files": ["a.txt"]}, "files is "),
+        ("", {"files": {1: b""}}, "files is "),
+        ("", {"keep": "made"}, "keep is 'made'"),
+        ("", {"limits": {"wall_s": 1}}, "limits is "),
+    ],
+)
+def test_what_cannot_be_given_to_a_task_is_named(sandbox: Sandbox, program: Any, given: Any, what: str) -> None:
+    with pytest.raises(SandboxError, match=what) as told:
+        sandbox.run(program, **given)
+    assert told.value.do or told.value.why
+
+
+def test_a_command_is_a_list_of_strings(sandbox: Sandbox) -> None:
+    with pytest.raises(SandboxError, match="the command is"):
+        sandbox.command(["sort", 1])  # type: ignore[list-item]
+
+
+def test_a_limit_that_is_no_number_is_named() -> None:
+    with pytest.raises(SandboxError, match="the limit memory_mb is 'x'"):
+        Limits(memory_mb="x")  # type: ignore[arg-type]
+
+
+def test_a_tier_that_does_not_exist_is_told_with_the_nearest_and_all_of_them() -> None:
+    with pytest.raises(SandboxError, match="there is no tier 'landlok'") as told:
+        Sandbox.open("landlok")  # type: ignore[arg-type]
+    assert told.value.do.startswith("did you mean `landlock`?")
+    assert all(tier in told.value.do for tier in TIERS)
+
+
+def test_an_empty_path_does_not_hide_what_the_probe_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = probe(["landlock"], refresh=True)
+    monkeypatch.setenv("PATH", "")
+    try:
+        assert probe(["landlock"], refresh=True) == before
+    finally:
+        monkeypatch.undo()
+        probe(refresh=True)
 
 
 def test_a_session_speaks_line_by_line(sandbox: Sandbox) -> None:

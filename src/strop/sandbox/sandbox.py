@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, TracebackType
 
 from strop.errors import SandboxError
+from strop.sandbox.content import checked_files, checked_limits, checked_names, in_bytes, program_bytes
+from strop.sandbox.inside.task import NOT_RUN
 from strop.sandbox.outcome import TIERS, Limits, Outcome, SessionEnded, Tier
 from strop.sandbox.probing import TierProbe, probe
 from strop.sandbox.runner import Runner
@@ -14,7 +17,7 @@ from strop.sandbox.session import Session
 __all__ = ["Limits", "Outcome", "Sandbox", "Session", "SessionEnded", "Tier"]
 
 _LIMITS = Limits()
-_NO_FILES: Mapping[str, bytes] = MappingProxyType({})
+_NO_FILES: Mapping[str, bytes | str] = MappingProxyType({})
 
 
 class Sandbox:
@@ -22,7 +25,8 @@ class Sandbox:
 
     For any number of threads, in the process that opened it. ``tier`` says how it isolates, ``probe`` what of it was
     tried on this machine. ``files`` are put beside the program; names in ``keep`` are read back into
-    ``Outcome.files``.
+    ``Outcome.files``, and one that the program did not write is missing there. A string, as ``stdin`` or in ``files``,
+    is given as UTF-8.
     """
 
     def __init__(self, runner: Runner, found: TierProbe) -> None:
@@ -42,12 +46,17 @@ class Sandbox:
         """The given tier, or the strongest that withstands its attacks here, with ``workers`` warm processes.
 
         A task sees the system's programs and libraries and ``readable``, more folders or files. ``allow_unsafe`` opens
-        what does not withstand: the given tier, or the strongest that starts. Raises: SandboxError.
+        what does not withstand: the given tier, or the strongest that starts. Raises: SandboxError, also for a tier
+        that does not exist.
         """
         if workers < 1:
             raise SandboxError(f"{workers} workers", do="ask for at least one")
         if isinstance(readable, str):
             raise SandboxError(f"readable is the string {readable!r}", do="give a list of paths")
+        if tier is not None and tier not in TIERS:
+            near = difflib.get_close_matches(str(tier), TIERS, n=1)
+            known = f"the tiers are {', '.join(TIERS)}; None takes the strongest that holds"
+            raise SandboxError(f"there is no tier {tier!r}", do=(f"did you mean `{near[0]}`? " if near else "") + known)
         asked = TIERS if tier is None else (tier,)
         found: list[TierProbe] = []
         for each in asked:
@@ -63,35 +72,65 @@ class Sandbox:
             do="install bubblewrap, or use a kernel with Landlock; allow_unsafe=True runs the code without protection",
         )
 
-    def start(self, program: str, *, limits: Limits = _LIMITS, files: Mapping[str, bytes] = _NO_FILES) -> Session:
+    def start(self, program: str, *, limits: Limits = _LIMITS, files: Mapping[str, bytes | str] = _NO_FILES) -> Session:
         """Start a Python program (standard library only) to talk to it. Raises: SandboxError."""
-        return self._runner.begin(program.encode(), limits=limits, files=files)
+        return self._begin(program_bytes(program), limits, files)
 
     def run(
         self,
         program: str,
         *,
-        stdin: bytes = b"",
+        stdin: bytes | str = b"",
         limits: Limits = _LIMITS,
-        files: Mapping[str, bytes] = _NO_FILES,
+        files: Mapping[str, bytes | str] = _NO_FILES,
         keep: Sequence[str] = (),
     ) -> Outcome:
         """Run a Python program (standard library only) to its end. Raises: SandboxError."""
-        return self._runner.begin(program.encode(), stdin=stdin, limits=limits, files=files, keep=keep).wait()
+        return self._begin(program_bytes(program), limits, files, stdin=stdin, keep=keep).wait()
 
     def command(
         self,
         argv: Sequence[str],
         *,
-        stdin: bytes = b"",
+        stdin: bytes | str = b"",
         limits: Limits = _LIMITS,
-        files: Mapping[str, bytes] = _NO_FILES,
+        files: Mapping[str, bytes | str] = _NO_FILES,
         keep: Sequence[str] = (),
     ) -> Outcome:
-        """Run a program of the system, found in ``/usr/bin:/bin`` or by its path, likewise. Raises: SandboxError."""
+        """Run a program of the system, found in ``/usr/bin:/bin`` or by its path, likewise.
+
+        Raises: SandboxError, also where there is no such program.
+        """
         if not argv or isinstance(argv, str):
             raise SandboxError(f"the command {argv!r}", do="give a list: the program and its arguments")
-        return self._runner.begin(b"", argv=argv, stdin=stdin, limits=limits, files=files, keep=keep).wait()
+        argv = checked_names("the command", argv)
+        outcome = self._begin(b"", limits, files, argv=argv, stdin=stdin, keep=keep).wait()
+        if outcome.state == "infrastructure" and outcome.reason.startswith(NOT_RUN):
+            raise SandboxError(
+                f"the sandbox finds no program `{argv[0]}`",
+                why=outcome.reason.removeprefix(NOT_RUN),
+                do="name one of /usr/bin or /bin, or give its path and open the sandbox with its folder in `readable`",
+            )
+        return outcome
+
+    def _begin(
+        self,
+        program: bytes,
+        limits: Limits,
+        files: Mapping[str, bytes | str],
+        *,
+        argv: Sequence[str] = (),
+        stdin: bytes | str = b"",
+        keep: Sequence[str] = (),
+    ) -> Session:
+        return self._runner.begin(
+            program,
+            argv=argv,
+            stdin=in_bytes("stdin", stdin),
+            limits=checked_limits(limits),
+            files=checked_files(files),
+            keep=checked_names("keep", keep),
+        )
 
     def close(self) -> None:
         """Kill every task and end the workers."""

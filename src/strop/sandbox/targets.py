@@ -74,9 +74,12 @@ def processes_named(name: str) -> list[int]:
 @contextlib.contextmanager
 def planted(uid: int | None) -> Iterator[Targets]:
     """Targets for an attacker that runs as the user ``uid``, or as this one; gone afterwards."""
-    sleeper = shutil.which("sleep")
+    sleeper = shutil.which("sleep") or shutil.which("sleep", path=os.defpath)
     if sleeper is None:
-        raise SandboxError("there is no program to be the attackers' victim", do="install coreutils: sleep")
+        raise SandboxError(
+            f"the probe finds no `sleep` in PATH ({os.environ.get('PATH', '')!r}) nor in {os.defpath}",
+            do="install coreutils",
+        )
     folder = Path(tempfile.mkdtemp(prefix="strop-targets-"))
     secret = secrets.token_hex(8)
     with contextlib.ExitStack() as stack:

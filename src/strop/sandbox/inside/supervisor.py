@@ -18,10 +18,11 @@ from typing import Any, NoReturn
 from strop.sandbox.inside import folders, kernel, tree
 from strop.sandbox.inside.landlock import Landlock
 from strop.sandbox.inside.seccomp import forbid
-from strop.sandbox.inside.task import Ends, become
+from strop.sandbox.inside.task import NOT_RUN, Ends, become
 
 _TICK_S = 0.05
 _SETUP_S = 30.0
+_UNKNOWN = (b"FileNotFoundError", b"NotADirectoryError", b"PermissionError")
 NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC
 
 
@@ -205,7 +206,11 @@ class Supervisor:
     def _ending(self, status: int) -> tuple[str, str]:
         """The state and the reason of a task that ended by itself."""
         if self.ready != b"1":
-            return "infrastructure", "the task could not be set up: " + self.ready.lstrip(b"1").decode(errors="replace")
+            said = self.ready.removeprefix(b"1")
+            is_unknown = self.ready != said and said.startswith(_UNKNOWN)  # after its confinement only it is started
+            return "infrastructure", (NOT_RUN if is_unknown else "the task could not be set up: ") + said.decode(
+                errors="replace"
+            )
         code = os.waitstatus_to_exitcode(status)
         if code == -signal.SIGXCPU:
             return "cpu", f"more than {self.limits['cpu_s']:g} s of processor time"

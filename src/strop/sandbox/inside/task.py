@@ -21,6 +21,8 @@ _NUM_FILES = 64
 _ALL_FDS = 1 << 30  # the caller's may have any number
 _FREE_FDS = 64  # above those that a task is given
 _PATH = "/usr/bin:/bin"
+NOT_RUN = "there is no such program to run: "
+"""How the reason begins where the system would not start what the caller named."""
 _OURS: list[str] = []
 _FORGOTTEN: list[types.ModuleType] = []  # hidden, but not taken apart: that copies many pages
 

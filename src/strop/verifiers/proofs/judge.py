@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from strop.errors import MissingDependencyError
+from strop.errors import MissingDependencyError, SandboxError
 from strop.sandbox import Limits, Outcome, Tier
 from strop.verifiers.proofs.protocol import Cause, Command, Language, ProofResult, ProofVerdict, Statement
 
@@ -37,12 +37,16 @@ class ProofJudge:
     @functools.cached_property
     def version(self) -> str:
         """What the checker calls itself. Raises: MissingDependencyError if it does not run in the sandbox."""
-        outcome = self._command(self.language.version_command, files={}, limits=self.language.limits, keep=())
-        if outcome.state == "exited" and outcome.exit_code == 0:
-            return outcome.stdout.decode(errors="replace").strip()
+        try:
+            outcome = self._command(self.language.version_command, files={}, limits=self.language.limits, keep=())
+            if outcome.state == "exited" and outcome.exit_code == 0:
+                return outcome.stdout.decode(errors="replace").strip()
+            why = outcome.reason or outcome.stderr.decode(errors="replace").strip()[:200] or outcome.state
+        except SandboxError as error:
+            why = error.why or error.what
         raise MissingDependencyError(
             f"{self.language.version_command[0]} does not run in the sandbox",
-            why=outcome.reason or outcome.stderr.decode(errors="replace").strip()[:200] or outcome.state,
+            why=why,
             do="install it for the whole system (Coq: apt-get install --no-install-recommends coq), or name its folder "
             "in `readable`",
         )
@@ -107,7 +111,11 @@ class ProofJudge:
 
     def _compile(self, name: str, files: dict[str, bytes], limits: Limits, keep: Sequence[str] = ()) -> Outcome:
         source = name + self.language.suffixes[0]
-        return self._command(self.language.compile_command(source), files=files, limits=limits, keep=keep)
+        try:
+            return self._command(self.language.compile_command(source), files=files, limits=limits, keep=keep)
+        except SandboxError:
+            _ = self.version  # a checker that is not there is named as such
+            raise
 
     def _told(self, outcome: Outcome, name: str) -> list[str]:
         return [error.message for error in self.language.errors(outcome, name + self.language.suffixes[0])]
