@@ -1,15 +1,19 @@
 """Evaluating: what is sampled, judged, measured and kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from strop.errors import DataError, RecipeError, VerifierError
+from strop.errors import DataError, MissingDependencyError, RecipeError, SandboxError, UserError, VerifierError
 from strop.evals import Metric, Price, Suite, SuiteResult, evaluate, row_seed, task_suite, world_suite
-from strop.types import Completion, Message, SamplingParams, Task, Verdict
-from strop.verifiers import NumberAnswer, load_user_verifier
+from strop.sandbox import Sandbox
+from strop.types import Completion, Message, SamplingParams, Task, Verdict, Verifier
+from strop.verifiers import Ensemble, NumberAnswer, load_user_verifier
+from strop.verifiers.code import CodeAnswer
+from strop.verifiers.proofs import LEAN_PROJECT, ProofAnswer
 
 
 @dataclass(frozen=True)
@@ -215,3 +219,45 @@ def test_a_real_model_is_evaluated_end_to_end(chat_folder: Path, tmp_path: Path)
     ]
     assert [len(item.samples) for item in results[0].items] == [2, 2, 2, 2]
     assert results[0].digest == results[1].digest, "how many requests go out together changes no answer"
+
+
+def proof_suite(system: str) -> Suite:
+    reference = {"system": system, "statement": "1 = 1"}
+    return task_suite(
+        "proofs", [Task(id="t", prompt=(Message(role="user", content="1"),), reference=reference)], PROOFS
+    )
+
+
+TEMPLATE: Any = Template()
+PROOFS = ProofAnswer(coqc="/opt/absent/coqc")
+
+
+@pytest.mark.parametrize(
+    ("system", "error", "what"),
+    [
+        ("lean", VerifierError, "no Lean project is named"),
+        ("coq", MissingDependencyError, "does not run in the sandbox"),
+    ],
+)
+def test_a_checker_that_is_not_there_is_told_before_anything_is_sampled(
+    system: str, error: type[UserError], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(LEAN_PROJECT, raising=False)
+    parrot = Parrot()
+    with PROOFS, pytest.raises(error, match=what):
+        evaluate(parrot, TEMPLATE, proof_suite(system), model_digest="m", params=GREEDY)
+    assert parrot.asked == []
+
+
+@pytest.mark.parametrize("make", [lambda code: code, lambda code: Ensemble(members=(code, NumberAnswer()))])
+def test_code_is_not_sampled_where_nothing_isolates_it(
+    make: Callable[[Verifier], Verifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> Sandbox:
+        raise SandboxError("no sound sandbox on this machine")
+
+    monkeypatch.setattr(Sandbox, "open", refuse)
+    parrot = Parrot()
+    with pytest.raises(SandboxError, match="no sound sandbox"):
+        evaluate(parrot, TEMPLATE, task_suite("code", tasks(1), make(CodeAnswer())), model_digest="m", params=GREEDY)
+    assert parrot.asked == []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from strop.errors import PromptError, VerifierError
+from strop.methods.rl import GroupRollouts
 from strop.models import Policy
 from strop.rollouts import roll_out
 from strop.sampling import TorchSampler, row_seed
@@ -64,6 +65,32 @@ def make_task(number: int, verdict: object = PASSED) -> Task:
         reference={"verdict": verdict},
         source=f"tasks.jsonl:{number}",
     )
+
+
+class Demanding(Grader):
+    """Needs what is not there."""
+
+    def require_ready(self, tasks: Sequence[Task]) -> None:
+        raise VerifierError(f"no checker for {tasks[0].id}")
+
+
+def test_a_verifier_that_cannot_judge_here_is_told_before_anything_is_sampled() -> None:
+    sampler = EchoSampler()
+    with pytest.raises(VerifierError, match="no checker for t0"):
+        roll_out(sampler, TEMPLATE, [make_task(0)], Demanding(), PARAMS, seed=0)
+    stream = GroupRollouts(
+        tasks=(make_task(0),),
+        verifier=Demanding(),
+        params=PARAMS,
+        group_size=2,
+        prompts_per_step=1,
+        scale=None,
+        audit="",
+    )
+    policy: Any = SimpleNamespace()  # nothing is asked of it
+    with pytest.raises(VerifierError, match="no checker for t0"):
+        next(stream(policy))
+    assert sampler.seeds == []
 
 
 def test_rollouts_come_task_by_task_with_their_own_prompt() -> None:

@@ -20,6 +20,7 @@ from strop.evals.suite import Suite
 from strop.files import new_folder
 from strop.types import Completion, Progress, Sampler, SamplingParams, Task, Verdict
 from strop.verifiers.pool import GradingPool
+from strop.verifiers.readiness import require_ready
 
 if TYPE_CHECKING:
     from strop.chat import ChatTemplate
@@ -47,7 +48,7 @@ def evaluate(
     answer. Requests go out ``num_requests`` at a time. An answer that hangs or crashes the verifier is ``timeout`` or
     ``error`` and delays nobody. With ``folder`` the outcome is kept in ``folder/<key>`` and taken from there when
     model, template, suite, parameters and code are the same. Raises: RecipeError for several greedy samples; the
-    UserError that the verifier raises.
+    UserError that the verifier raises, before anything is sampled if what it needs is not on this machine.
     """
     if samples_per_task < 1 or (samples_per_task > 1 and params.temperature == 0):
         raise RecipeError(
@@ -72,6 +73,7 @@ def evaluate(
             return SuiteResult.load(place, suite.name)
         except MismatchError:
             pass  # torn or edited: evaluated again
+    require_ready(suite.verifier, suite.tasks)
     with GradingPool(suite.verifier) as pool:
         answers = _answer(sampler, template, suite, pool, params, samples_per_task, price, num_requests, progress)
     result = SuiteResult(

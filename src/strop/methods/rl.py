@@ -18,6 +18,7 @@ from strop.sampling.gap import GapMonitor
 from strop.sampling.params import reshaping
 from strop.types import Batch, Cursor, SamplingParams, Stream, Task, Verifier
 from strop.verifiers import Audited, GradingPool, require_audit
+from strop.verifiers.readiness import require_ready
 
 if TYPE_CHECKING:
     from strop.models import Policy
@@ -142,6 +143,7 @@ class GroupRollouts:
     def __call__(self, policy: Policy, start: Cursor | None = None) -> Iterator[Batch]:
         """The batches that follow ``start``. Raises: MismatchError, VerifierError when a whole step is ungraded,
         GapError when sampler and trainer disagree."""
+        require_ready(self.verifier, self.tasks)
         with GradingPool(self.verifier) as pool:
             yield from self._batches(policy, start, pool)
 

@@ -10,6 +10,7 @@ from strop.errors import PromptError, VerifierError
 from strop.sampling import row_seed
 from strop.types import Completion, Progress, Rollout, Sampler, SamplingParams, Task, Verdict, Verifier
 from strop.verifiers.pool import GradingPool
+from strop.verifiers.readiness import require_ready
 
 if TYPE_CHECKING:
     from strop.chat import ChatTemplate
@@ -38,6 +39,7 @@ def roll_out(
     whatever UserError a user's verifier raises.
     """
     if not isinstance(verifier, GradingPool):
+        require_ready(verifier, tasks)
         with GradingPool(verifier) as pool:
             return roll_out(
                 sampler,

@@ -124,6 +124,11 @@ class CodeAnswer:
         ran_under = {"sandbox": sandbox.tier, "sound": str(sandbox.probe.is_sound), "python": platform.python_version()}
         return replace(verdict, provenance=ran_under)
 
+    def require_ready(self, tasks: Sequence[Task]) -> None:
+        """Open the sandbox, if there are tasks. Raises: SandboxError."""
+        if tasks:
+            self._bench.open(self.tier, allow_unsafe=self.allow_unsafe)
+
     def close(self) -> None:
         """End the sandbox and the workers; the next completion starts new ones."""
         self._bench.close()

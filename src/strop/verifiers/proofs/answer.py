@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -125,6 +126,11 @@ class ProofAnswer:
         if not proof:
             return Verdict(score=0.0, passed=False, state="unparsable", reasons=("no proof found",))
         return verdict_of(self._bench.open(statement.system, self).check(statement, proof, self.limits))
+
+    def require_ready(self, tasks: Sequence[Task]) -> None:
+        """Start the checker of each system that the tasks name. Raises: as ``__call__``."""
+        for system in sorted({statement_of(task).system for task in tasks}):
+            _ = self._bench.open(system, self).version
 
     def check(self, statement: Statement, proof: str) -> ProofResult:
         """The proof judged by itself. Raises: as ``__call__``."""
