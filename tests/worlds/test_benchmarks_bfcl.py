@@ -148,3 +148,21 @@ def test_the_judge_of_the_leaderboard_passes_its_audit(shared_data: Path) -> Non
     _, cases = real(shared_data)
     found = audit(BENCHMARKS["bfcl"].verifier(), cases[:: len(cases) // 300]).require()
     assert found.num_cheats > 50
+
+
+def test_a_limit_takes_one_of_each_file_of_a_folder_in_turn(tmp_path: Path) -> None:
+    for category, count in (("irrelevance", 1), ("live_irrelevance", 3), ("z_irrelevance", 3)):
+        rows = [{**QUESTION, "id": f"{category}_{number}"} for number in range(count)]
+        (tmp_path / f"BFCL_v4_{category}.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [task.id for task in load_bfcl(tmp_path, limit=5)] == [
+        "irrelevance_0",
+        "live_irrelevance_0",
+        "z_irrelevance_0",
+        "live_irrelevance_1",
+        "z_irrelevance_1",
+    ]
+    assert [task.slices["category"] for task in load_bfcl(tmp_path)] == [
+        *["irrelevance"],
+        *["live_irrelevance"] * 3,
+        *["z_irrelevance"] * 3,
+    ]

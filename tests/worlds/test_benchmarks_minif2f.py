@@ -146,3 +146,10 @@ def test_the_benchmark_passes_its_audit(tmp_path: Path) -> None:
     with ProofAnswer() as verifier:
         found = audit(verifier, minif2f_cases(tasks)).require()
     assert (found.num_right, found.num_wrong, found.num_cheats) == (1, 5, 3)
+
+
+def test_a_limit_takes_one_of_each_topic_of_a_folder_in_turn(tmp_path: Path) -> None:
+    for name in ("aime_1983_p1", "aime_1983_p2", "imo_1960_p2", "mathd_algebra_10", "mathd_algebra_11"):
+        (tmp_path / f"{name}.v").write_text("Theorem one : 1 = 1.\nProof.\nAdmitted.\n")
+    taken = ["aime_1983_p1", "imo_1960_p2", "mathd_algebra_10", "aime_1983_p2"]
+    assert [task.id for task in load_minif2f(tmp_path, limit=4)] == taken

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from strop.data.readers import Row, read_rows
 from strop.digests import digest_json
 from strop.errors import DataError
 from strop.types import Message, Task, Verifier
 from strop.verifiers import AuditCase, answer_cases
+
+T = TypeVar("T")
 
 
 class Loader(Protocol):
@@ -56,6 +59,14 @@ def read_columns(
                 )
             found[name] = there.get(column.lower())
         yield row, found
+
+
+def spread(parts: Sequence[Iterable[T]], limit: int | None) -> Iterator[T]:
+    """All of the parts one after the other; with a limit, so many of them, one of each part in turn."""
+    if limit is None:
+        return chain.from_iterable(parts)
+    turns = zip_longest(*(((one,) for one in part) for part in parts), fillvalue=())
+    return islice((one for turn in turns for held in turn for one in held), limit)
 
 
 def task_of(row: Row, question: str, *, reference: Mapping[str, Any], slices: Mapping[str, str], id: str = "") -> Task:

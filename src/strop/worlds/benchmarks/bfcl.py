@@ -12,7 +12,7 @@ from strop.errors import DataError
 from strop.types import Json, Message, Task, Verifier
 from strop.verifiers.tools import BFCL as LENIENCY
 from strop.verifiers.tools import ToolCallAnswer
-from strop.worlds.benchmarks.benchmark import Benchmark, identified, read_columns
+from strop.worlds.benchmarks.benchmark import Benchmark, identified, read_columns, spread
 from strop.worlds.benchmarks.bfcl_cases import bfcl_cases
 
 _COLUMNS = {"id": ("id",), "question": ("question",), "function": ("function",)}
@@ -33,23 +33,23 @@ def load_bfcl(path: str | Path, *, split: str = "test", limit: int | None = None
     The accepted calls are read from ``possible_answer/<the same name>`` or ``possible_answer__<the same name>`` beside
     it; where the category's name holds "irrelevance" no call is due and none is read. ``reference`` is
     ``{"accepted": [...]}`` or ``{"call": None}``. Single turns of the Python categories: simple, multiple, parallel,
-    irrelevance and their live kin. Raises: DataError.
+    irrelevance and their live kin. ``limit`` takes one of each file in turn. Raises: DataError.
     """
-    tasks: list[Task] = []
-    for file in _files(Path(path)):
-        left = None if limit is None else limit - len(tasks)
-        category = re.sub(r"^BFCL_v\d+_", "", file.stem)
-        answers = {} if "irrelevance" in category else _answers(file, split)
-        for row, found in read_columns(file, "bfcl", _COLUMNS, split=split, limit=left):
-            tools = tuple(_tool(row, function) for function in _listed(row, found["function"], "function"))
-            reference: dict[str, Any] = {"call": None}
-            if "irrelevance" not in category:
-                reference = {"accepted": _accepted(row, answers, str(found["id"]), tools)}
-            prompt = _prompt(row, found["question"])
-            slices = {"category": category}
-            where, id = row.where, str(found["id"])
-            tasks.append(Task(id=id, prompt=prompt, tools=tools, reference=reference, slices=slices, source=where))
-    return identified("bfcl", tasks)
+    return identified("bfcl", list(spread([_tasks(file, split) for file in _files(Path(path))], limit)))
+
+
+def _tasks(file: Path, split: str) -> Iterator[Task]:
+    category = re.sub(r"^BFCL_v\d+_", "", file.stem)
+    answers = {} if "irrelevance" in category else _answers(file, split)
+    for row, found in read_columns(file, "bfcl", _COLUMNS, split=split, limit=None):
+        tools = tuple(_tool(row, function) for function in _listed(row, found["function"], "function"))
+        reference: dict[str, Any] = {"call": None}
+        if "irrelevance" not in category:
+            reference = {"accepted": _accepted(row, answers, str(found["id"]), tools)}
+        prompt = _prompt(row, found["question"])
+        slices = {"category": category}
+        where, id = row.where, str(found["id"])
+        yield Task(id=id, prompt=prompt, tools=tools, reference=reference, slices=slices, source=where)
 
 
 def _files(path: Path) -> list[Path]:

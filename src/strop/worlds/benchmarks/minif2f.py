@@ -13,7 +13,7 @@ from strop.errors import DataError
 from strop.types import Task
 from strop.verifiers import AuditCase
 from strop.verifiers.proofs import REAL_AXIOMS, ProofAnswer
-from strop.worlds.benchmarks.benchmark import Benchmark, identified, read_columns, task_of
+from strop.worlds.benchmarks.benchmark import Benchmark, identified, read_columns, spread, task_of
 
 _COLUMNS = {
     "name": ("name", "id", "problem_name", "problem_id", ""),
@@ -39,19 +39,22 @@ def load_minif2f(path: str | Path, *, split: str = "test", limit: int | None = N
     ``split`` only; ``header`` may also stand at the head of the statement. The prompt shows the theorem, left open,
     with its informal statement if there is one. ``reference`` is what ``ProofAnswer`` needs; what Coq's real numbers
     are built on may be assumed where the row imports them. Slices: ``system`` and ``topic`` (``aime``,
-    ``mathd_algebra`` …). Raises: DataError.
+    ``mathd_algebra`` …). ``limit`` takes one of each topic of a folder in turn. Raises: DataError.
     """
     wanted = _SPLITS.get(split, split)
-    found = _rows(path, split=split)
+    found = _rows(path, split=split, limit=limit)
     chosen = ((row, values) for row, values in found if _split_of(values) in ("", wanted))
     return identified("minif2f", [_task(row, values) for row, values in islice(chosen, limit)])
 
 
-def _rows(path: str | Path, *, split: str) -> Iterator[tuple[Row, dict[str, Any]]]:
+def _rows(path: str | Path, *, split: str, limit: int | None) -> Iterator[tuple[Row, dict[str, Any]]]:
     files = _files(Path(path), split)
     if not files:
         yield from read_columns(path, "minif2f", _COLUMNS, split=split, limit=None)
+    topics: dict[str, list[Path]] = {}
     for file in files:
+        topics.setdefault(_topic(file.stem), []).append(file)
+    for file in files if limit is None else spread(list(topics.values()), limit):
         values = {**dict.fromkeys(_COLUMNS), "name": file.stem, "statement": file.read_text()}
         yield Row(values=values, where=f"{file}:1"), values
 
@@ -60,6 +63,11 @@ def _files(path: Path, split: str) -> list[Path]:
     """The ``.v`` files of the folder, or of the one in it that is named after the split."""
     folders = [path, path / split, path / _SPLITS.get(split, split)]
     return next((files for folder in folders if (files := sorted(folder.glob("*.v")))), [])
+
+
+def _topic(name: str) -> str:
+    topic = _TOPICS.match(name)
+    return topic[0].lower() if topic else "other"
 
 
 def _split_of(values: dict[str, Any]) -> str:
@@ -87,8 +95,7 @@ def _task(row: Row, values: dict[str, Any]) -> Task:
     if values["proof"] is not None:
         reference["solution"] = str(values["proof"])
     name = str(values["name"] or "")
-    topic = _TOPICS.match(name)
-    slices = {"system": system, "topic": topic[0].lower() if topic else "other"}
+    slices = {"system": system, "topic": _topic(name)}
     question = _question(system, statement, preamble, str(values["informal"] or ""))
     return task_of(row, question, reference=reference, slices=slices, id=name)
 
