@@ -33,7 +33,11 @@ def suite_table(name: str, results: Mapping[str, Results], *, seed: int) -> repo
     if params["samples_per_task"] > 1:
         drawn += f", {params['samples_per_task']} samples a task"
     ungraded = {model: result.num_ungraded for model, result in by_model.items() if result.num_ungraded}
+    cut = (
+        {} if "truncated" in metrics else {model: told for model, result in by_model.items() if (told := _cut(result))}
+    )
     note = f"{drawn}; 95 % intervals" + (f"; not graded: {ungraded}" if ungraded else "")
+    note += f"; cut off: {cut}" if cut else ""
     return report.progress(
         name,
         {model: {metric: _measured(result, metric) for metric in metrics} for model, result in by_model.items()},
@@ -42,6 +46,13 @@ def suite_table(name: str, results: Mapping[str, Results], *, seed: int) -> repo
         changes=changes if first is not last else None,
         note=note,
     )
+
+
+def _cut(result: SuiteResult) -> str:
+    """``3 of 200``: the answers that did not end by themselves; empty if all did."""
+    reasons = [sample.finish_reason for item in result.items for sample in item.samples]
+    cut = sum(reason != "stop" for reason in reasons)
+    return f"{cut} of {len(reasons)}" if cut else ""
 
 
 def _measured(result: SuiteResult, metric: str) -> report.Measured | None:
