@@ -16,7 +16,7 @@ from strop.rollouts import roll_out
 from strop.sampling import TorchSampler
 from strop.statistics import pass_at_k
 from strop.types import Rollout, SamplingParams
-from strop.worlds import get_world
+from strop.worlds import get_world, world_names
 
 SEEDS = (0, 1, 2)
 
@@ -71,6 +71,16 @@ def finance(policy: Policy, seed: int) -> dict[str, float]:
     return values
 
 
+def dial(policy: Policy, seed: int) -> dict[str, float]:
+    """Greedy pass rate at every level of every world, from the easiest to the hardest."""
+    values = {}
+    for name in world_names():
+        for number, level in enumerate(get_world(name).levels):
+            found = rollouts(policy, name, 200, seed, 0.0, 1, **level)
+            values[f"{name} level {number}"] = pass_rates(found, 1)["pass@1"]
+    return values
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", default="strop:tiny")
@@ -78,7 +88,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     options = parser.parse_args()
     policy = Policy.load(options.folder)
-    runs = [{**arithmetic(policy, seed), **finance(policy, seed)} for seed in SEEDS[: options.seeds]]
+    runs = [
+        {**arithmetic(policy, seed), **finance(policy, seed), **dial(policy, seed)} for seed in SEEDS[: options.seeds]
+    ]
     table = {}
     for name in runs[0]:
         values = [run[name] for run in runs if name in run]

@@ -65,8 +65,11 @@ PHASES = (
     Phase(name="skills", guess=0.15, num_steps=4500, rows_per_step=4, learning_rate=3e-3, decays=True),
     Phase(name="skills", guess=0.40, num_steps=900, rows_per_step=4, learning_rate=8e-4, decays=True),
     Phase(name="habits", guess=0.40, num_steps=600, rows_per_step=4, learning_rate=8e-4, decays=True),
+    Phase(name="worlds", guess=0.48, num_steps=4000, rows_per_step=4, learning_rate=2e-3, decays=True),
+    Phase(name="late", guess=0.46, num_steps=2000, rows_per_step=4, learning_rate=1.5e-3, decays=True),
 )
-"""Small steps on mixed text, copying until it sticks, skills until they are sure, then the habits: guesses, letters."""
+"""Small steps on mixed text, copying until it sticks, skills until they are sure, then the habits (guesses, letters), and
+last the easy levels of the other worlds beside all of it, those that are slow to come once more."""
 
 
 @dataclass(frozen=True, kw_only=True)

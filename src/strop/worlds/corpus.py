@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from strop.errors import RecipeError
-from strop.types import ToolCall
+from strop.types import Json, ToolCall
+from strop.worlds import get_world
 from strop.worlds.arithmetic import Chain, draw_chain
 from strop.worlds.finance import answers, entities, requests, services
 from strop.worlds.finance.world import system_message
@@ -40,13 +41,15 @@ class Mixture:
     retries: bool
 
 
-def _tool_lines(rng: random.Random) -> str:
-    shown = [tool["function"] for tool in services.TOOLS if rng.random() < 0.85]
+def _lines_of(tools: Sequence[Json]) -> str:
+    """The tools as the template shows them."""
+    shown = [tool["function"] for tool in tools]
     return "".join(f"\n{tool['name']}({', '.join(tool['parameters']['properties'])})" for tool in shown)
 
 
 def _system(tenant: str, rng: random.Random) -> Piece:
-    return f"<|system|>{system_message(tenant).content}{_tool_lines(rng)}{END}", PROMPT_WEIGHT
+    shown = [tool for tool in services.TOOLS if rng.random() < 0.85]
+    return f"<|system|>{system_message(tenant).content}{_lines_of(shown)}{END}", PROMPT_WEIGHT
 
 
 def _user(text: str) -> Piece:
@@ -60,6 +63,12 @@ def _said(text: str) -> Piece:
 def table(rng: random.Random, mixture: Mixture) -> list[Piece]:
     """A dense table of one-step sums modulo 100."""
     facts = [draw_chain(rng, steps=1).worked.split(".")[0] for _ in range(16)]
+    return [("Table mod 100. " + "; ".join(facts) + "." + END, 1.0)]
+
+
+def small_table(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """A table of sums of single digits, which the other tables rarely hold."""
+    facts = [draw_chain(rng, steps=1, max_operand=9).worked.split(".")[0] for _ in range(16)]
     return [("Table mod 100. " + "; ".join(facts) + "." + END, 1.0)]
 
 
@@ -237,8 +246,63 @@ def thoughts(rng: random.Random, mixture: Mixture) -> list[Piece]:
     return [_user(f"Think: {chain.question}"), _said(f"<think>{worked}</think>Answer: {answer}")]
 
 
+PRACTICE: dict[str, tuple[float, ...]] = {
+    "lookup": (0.12, 0.06, 0.06),
+    "rewriting": (0.08, 0.06, 0.02),
+    "stack": (0.05, 0.05, 0.03),
+    "contest": (0.05, 0.05, 0.03),
+    "month_end": (0.10, 0.04),
+    "finance_writing": (0.20,),
+    "treasury": (0.10,),
+}
+"""World → share of its first, second ... level. What is harder is never met, nor is a strict call or a refusal."""
+
+
+STUBBORN: dict[str, tuple[float, ...]] = {"contest": (0.3, 0.2, 0.1), "finance_writing": (0.4,)}
+"""The same for what a model of this size is slow to learn."""
+
+
+def practice(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """A question of an easy level of some world with its right answer; a call before it in a loose notation."""
+    return _practised(rng, PRACTICE)
+
+
+def stubborn(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """The same of the worlds that take longest."""
+    return _practised(rng, STUBBORN)
+
+
+def _practised(rng: random.Random, worlds: Mapping[str, Sequence[float]]) -> list[Piece]:
+    shares = [(name, level, share) for name, row in worlds.items() for level, share in enumerate(row)]
+    name, level, _ = rng.choices(shares, weights=[share for _, _, share in shares])[0]
+    world = get_world(name)
+    dialogue = world.demonstrations("train", 1, rng.getrandbits(31), **world.levels[level])[0]
+    pieces: list[Piece] = []
+    for message in dialogue.messages:
+        if message.role == "system":
+            pieces.append((f"<|system|>{message.content}{_lines_of(dialogue.tools)}{END}", PROMPT_WEIGHT))
+        elif message.role == "user":
+            pieces.append(_user(message.content))
+        elif message.role == "tool":
+            pieces.append((f"<|tool|>{message.content}{END}<|assistant|>", PROMPT_WEIGHT))
+        elif message.tool_calls:
+            pieces.append((f"{_loose(message.tool_calls[0], rng)}{END}", PROMPT_WEIGHT))
+        else:
+            pieces.append(_said(message.content))
+    return pieces
+
+
+def small_sums(rng: random.Random, mixture: Mixture) -> list[Piece]:
+    """A sum of two single digits, which nobody guesses."""
+    chain = draw_chain(rng, steps=1, max_operand=9)
+    while split_of(chain.question) != "train":
+        chain = draw_chain(rng, steps=1, max_operand=9)
+    return [_user(chain.question), _said(chain.worked)]
+
+
 MAKERS: dict[str, Callable[[random.Random, Mixture], list[Piece]]] = {
     "table": table,
+    "small_table": small_table,
     "sums": sums,
     "repeats": repeats,
     "copying": copying,
@@ -247,6 +311,9 @@ MAKERS: dict[str, Callable[[random.Random, Mixture], list[Piece]]] = {
     "logs": logs,
     "talks": talks,
     "thoughts": thoughts,
+    "practice": practice,
+    "stubborn": stubborn,
+    "small_sums": small_sums,
 }
 
 SHARES = {
@@ -280,6 +347,35 @@ SHARES = {
         "logs": 0.09,
         "talks": 0.16,
         "thoughts": 0.01,
+    },
+    "worlds": {
+        "table": 0.08,
+        "sums": 0.11,
+        "repeats": 0.02,
+        "copying": 0.07,
+        "letters": 0.04,
+        "notes": 0.04,
+        "logs": 0.06,
+        "talks": 0.11,
+        "thoughts": 0.01,
+        "small_table": 0.03,
+        "small_sums": 0.03,
+        "practice": 0.40,
+    },
+    "late": {
+        "table": 0.06,
+        "sums": 0.12,
+        "repeats": 0.02,
+        "copying": 0.05,
+        "letters": 0.04,
+        "notes": 0.04,
+        "logs": 0.06,
+        "talks": 0.12,
+        "thoughts": 0.01,
+        "small_table": 0.02,
+        "small_sums": 0.03,
+        "practice": 0.23,
+        "stubborn": 0.20,
     },
 }
 """Name → shares of the kinds of document."""
