@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from strop.cli import console
+from strop.cli import console, isolation
 from strop.errors import OutputError, RecipeError, VerifierError
 from strop.pipeline.workspace import Workspace, require_writable
 
@@ -80,6 +80,7 @@ def audit(
             console.say(f"wrote {output}")
     for name, why in absent.items():
         console.say_on_stderr(f"{name} was not audited: {why.what}; {why.do}")
+    isolation.say_weaker_tier()
     raise typer.Exit(1 if failed else 0)
 
 

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 import strop
-from strop.cli import console
+from strop.cli import console, isolation
 from strop.errors import UserError
 from strop.pipeline.workspace import Workspace, require_writable
 
@@ -23,6 +23,8 @@ _EXTRAS = {
     "vllm": "a faster sampler on a GPU",
     "ray": "rollouts on several machines",
     "trl": "the peer in parity tests",
+    "math_verify": "more forms of mathematical answers: pip install 'strop[math]'",
+    "reasoning_gym": "worlds of reasoning-gym: pip install 'strop[gym]'",
 }
 
 
@@ -34,7 +36,7 @@ def register(app: typer.Typer) -> None:
 def doctor() -> None:
     """Print the table."""
     table = Table("what", "found", "note")
-    for row in [*_machine(), *_packages(), *_folders()]:
+    for row in [*_machine(), *_judging(), *_packages(), *_folders()]:
         table.add_row(*row)
     console.make_console().print(table)
 
@@ -46,7 +48,6 @@ def _machine() -> list[tuple[str, str, str]]:
 
     device = hardware.choose_device()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    bwrap = shutil.which("bwrap")
     return [
         ("strop", strop.__version__, ""),
         ("python", platform.python_version(), sys.executable),
@@ -54,7 +55,21 @@ def _machine() -> list[tuple[str, str, str]]:
         ("threads", str(hardware.choose_num_threads()), f"{os.cpu_count()} cores; OMP_NUM_THREADS decides"),
         ("free memory", f"{hardware.free_memory_bytes(device) / 2**30:.1f} GiB", "on the device"),
         ("dtype", str(hardware.choose_dtype("auto", device, 4096)).removeprefix("torch."), "for models of usual width"),
-        ("bubblewrap", bwrap or "not found", "" if bwrap else "needed to run code that a model wrote"),
+    ]
+
+
+def _judging() -> list[tuple[str, str, str]]:
+    """The sandbox and the checkers of proofs."""
+    from strop.verifiers.proofs import LEAN_PROJECT
+
+    bwrap, coqc, lake = (shutil.which(name) for name in ("bwrap", "coqc", "lake"))
+    project = os.environ.get(LEAN_PROJECT)
+    in_lean = f"{LEAN_PROJECT}={project}" if project else f"set {LEAN_PROJECT} to a built Lake project"
+    return [
+        ("sandbox tier", *isolation.tier_here()),
+        ("bubblewrap", bwrap or "not found", "" if bwrap else "for the sandbox's strongest tier, `namespaces`"),
+        ("coqc", coqc or "not found", "" if coqc else "proofs in Coq: apt-get install --no-install-recommends coq"),
+        ("lake", lake or "not found", in_lean if lake else "proofs in Lean 4: install it with elan"),
     ]
 
 
@@ -62,8 +77,13 @@ def _packages() -> list[tuple[str, str, str]]:
     core = [(name, importlib.metadata.version(name), "") for name in ("torch", "transformers", "peft", "tokenizers")]
     for name, use in _EXTRAS.items():
         found = importlib.util.find_spec(name) is not None
-        core.append((name, importlib.metadata.version(name) if found else "not installed", "" if found else use))
+        core.append((name, _version(name) if found else "not installed", "" if found else use))
     return core
+
+
+def _version(module: str) -> str:
+    """Of the distribution that the module belongs to, whose name may have hyphens."""
+    return importlib.metadata.version(module.replace("_", "-"))
 
 
 def _folders() -> list[tuple[str, str, str]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from strop.cli import console
+from strop.cli import console, isolation
 from strop.cli.train import read_pair
 from strop.errors import RecipeError
 from strop.pipeline.workspace import Workspace, require_writable
@@ -75,6 +75,7 @@ def evaluate(
         console.make_console().print(console_table(suite_table(name, {model: results}, seed=seed)))
         if output is not None:
             console.say(f"wrote {result.save(output)}")
+    isolation.say_weaker_tier()
 
 
 def _dial(given: Sequence[str], suites: Sequence[str]) -> dict[str, Any]:

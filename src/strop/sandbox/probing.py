@@ -47,11 +47,20 @@ def probe(tiers: Sequence[Tier] | None = None, *, refresh: bool = False) -> tupl
     """Each tier (all if None) attacked in a real task, once in this process unless ``refresh``."""
     if refresh:
         _attacked.cache_clear()
+        _last.clear()
     with _lock:
-        return tuple(_attacked(tier) for tier in tiers or TIERS)
+        found = tuple(_attacked(tier) for tier in tiers or TIERS)
+        _last.update({one.tier: one for one in found})
+        return found
+
+
+def probed() -> tuple[TierProbe, ...]:
+    """What was attacked in this process so far, strongest tier first; attacks nothing."""
+    return tuple(_last[tier] for tier in TIERS if tier in _last)
 
 
 _lock = threading.Lock()
+_last: dict[Tier, TierProbe] = {}
 
 
 @functools.cache
