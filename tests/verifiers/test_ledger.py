@@ -32,7 +32,6 @@ def judged(text: str, task: Task = TASK, finish_reason: str = "stop") -> Verdict
 
 
 @pytest.mark.capability("RS-12")
-@pytest.mark.capability("CA-8")
 def test_the_four_trajectories_of_the_case_get_its_rewards_and_step_verdicts() -> None:
     trajectories = [
         FULL,

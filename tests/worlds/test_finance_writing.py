@@ -34,7 +34,6 @@ REPORT = task("cash_flow", bank=4200, ap=5200, ar=1800, risk="high")
 HIGH = "Risk high: payables 5200 [ap] exceed cash 4200 [bank]. 1. Collect 1800 [ar]. 2. Pause purchases."
 
 
-@pytest.mark.capability("CA-9")
 @pytest.mark.parametrize(
     ("text", "broken"),
     [
@@ -207,7 +206,6 @@ def test_the_three_boundaries_are_labelled_in_tasks_and_measured() -> None:
         assert measured["over_refusal"] == (1.0 if one.slices["boundary"] == "answerable" else None)
 
 
-@pytest.mark.capability("CA-9")
 def test_of_every_pair_the_chosen_answer_keeps_the_rules_and_the_rejected_one_breaks_some() -> None:
     pairs, tasks = WORLD.preferences("train", 200), WORLD.tasks("train", 200)
     for pair, one in zip(pairs, tasks, strict=True):

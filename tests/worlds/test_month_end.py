@@ -83,7 +83,6 @@ def audited(question: str) -> list[Found]:
     return sorted(unmatched(bank, ledger) + differing(bank, ledger), key=lambda one: one[0])
 
 
-@pytest.mark.capability("CA-8")
 @pytest.mark.parametrize("level", range(len(WORLD.levels)))
 def test_an_auditor_who_only_reads_the_question_comes_to_the_same_answer(level: int) -> None:
     for task in WORLD.tasks("train", 40, 5, **WORLD.levels[level]):
@@ -98,7 +97,6 @@ def test_an_auditor_who_only_reads_the_question_comes_to_the_same_answer(level: 
         assert {k: v for k, v in posted.items() if v} == {k: v for k, v in gaps.items() if v}
 
 
-@pytest.mark.capability("CA-8")
 def test_the_gaps_that_are_answered_are_those_that_the_question_adds_up_to() -> None:
     for task in WORLD.tasks("train", 60, 6, entries=3, kinds=9, given=0):
         question = task.prompt[0].content
@@ -136,7 +134,6 @@ def test_transposed_digits_keep_their_number_and_their_sum() -> None:
     assert transposed(row_random("digits"), Decimal(40)) is None
 
 
-@pytest.mark.capability("CA-8")
 @pytest.mark.capability("RS-12")
 def test_partial_credit_is_measured_beside_accuracy() -> None:
     task: Task = WORLD.tasks("dev", 1, given=0)[0]
