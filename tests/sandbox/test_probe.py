@@ -150,3 +150,15 @@ def test_an_ordinary_user_has_the_same_tiers() -> None:
     assert found.returncode == 0, found.stderr.decode()
     mine = {each.tier: each.is_sound for each in probe()}
     assert {tier: is_sound for tier, is_sound, _ in eval(found.stdout)} == mine, found.stdout
+
+
+@pytest.mark.usefixtures("_fresh")
+def test_a_probe_takes_no_mark_of_another_one_for_its_own_and_leaves_none() -> None:
+    def marks() -> set[str]:
+        return {path.name for path in Path("/var/tmp").iterdir()}
+
+    before = marks()
+    for _ in range(2):  # with names of their own: else the second finds the first one's, which another user owns
+        (found,) = probe(["limits"], refresh=True)
+        assert not found.attacks["remember"]
+    assert not {name for name in marks() - before if name.startswith("st")}
