@@ -88,6 +88,9 @@ class Task:
     """What the verifier needs: the expected answer, the expected call, the boundary class ..."""
     slices: Mapping[str, str] = field(default_factory=dict)
     """Named groups for evaluation, for example ``{"kind": "refusal", "tenant": "bank_A"}``."""
+    cluster: str = ""
+    """Tasks of one cluster are one piece of evidence (an attack and its twin, a question and its rewordings): they stay
+    in one split, and tests over items take them whole. Empty: the task is a cluster of its own."""
     source: str = ""
 
 

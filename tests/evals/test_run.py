@@ -21,6 +21,7 @@ class Template:
     """A token a character."""
 
     digest: str = "template"
+    lock: Mapping[str, str] = field(default_factory=lambda: {"tokenizer": "characters"})
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[object] = ()) -> tuple[int, ...]:
         return tuple(ord(character) for message in messages for character in message.content)
@@ -81,6 +82,8 @@ def test_answers_are_judged_item_by_item_and_by_slice() -> None:
     assert dict(outcome.digests) == {
         "model": "m",
         "template": "template",
+        "tokenizer": "characters",
+        "index": "",
         "tools": SUITE.tools_digest,
         "verifier": NumberAnswer().digest,
         "suite": SUITE.digest,

@@ -18,7 +18,7 @@ from strop.files import write_json, write_text
 if TYPE_CHECKING:
     from strop.statistics import Interval
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,8 @@ class ItemResult:
     question: str
     """The last turn of the prompt."""
     samples: tuple[SampleResult, ...]
+    cluster: str = ""
+    """See ``Task.cluster``."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -88,11 +90,16 @@ class SuiteResult:
 
     name: str
     digests: Mapping[str, str]
-    """``model``, ``template``, ``tools``, ``verifier``, ``suite``."""
+    """``model``, ``template``, ``tokenizer``, ``tools``, ``index``, ``verifier``, ``suite``."""
     params: Mapping[str, Any]
     """The sampling parameters and ``samples_per_task``."""
     metrics: Mapping[str, Metric]
     items: tuple[ItemResult, ...]
+    version: str = "1"
+    """Of the suite."""
+    surroundings: Mapping[str, Any] = field(default_factory=dict)
+    """What stood around the weights, in full, so that a drift can be shown and not only told: ``template`` (the lock),
+    ``tools`` (name → its contract), ``index``."""
     _summaries: dict[str, Rate] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -199,7 +206,9 @@ class SuiteResult:
         content = {
             "format": _FORMAT,
             "name": self.name,
+            "version": self.version,
             "digests": dict(self.digests),
+            "surroundings": dict(self.surroundings),
             "params": dict(self.params),
             "metrics": {name: asdict(metric) for name, metric in self.metrics.items()},
             "num_items": len(self.items),
@@ -225,7 +234,9 @@ class SuiteResult:
                 name=content["name"],
                 digests=content["digests"],
                 params=content["params"],
-                metrics={metric: Metric(**values) for metric, values in content["metrics"].items()},
+                metrics={metric: _metric(values) for metric, values in content["metrics"].items()},
+                version=content["version"],
+                surroundings=content["surroundings"],
                 items=tuple(_item(json.loads(line)) for line in lines.decode().splitlines()),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -237,6 +248,10 @@ class SuiteResult:
 def _ends(rate: Rate) -> dict[str, float | None]:
     interval = rate.interval
     return {"low": None, "high": None} if interval is None else {"low": interval.low, "high": interval.high}
+
+
+def _metric(values: Mapping[str, Any]) -> Metric:
+    return Metric(**{**values, "beside": tuple(values["beside"])})
 
 
 def _item(row: dict[str, Any]) -> ItemResult:

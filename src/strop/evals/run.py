@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from strop.digests import digest_file, digest_json
 from strop.errors import MismatchError, RecipeError, VerifierError
@@ -59,7 +59,9 @@ def evaluate(
     digests = {
         "model": model_digest,
         "template": template.digest,
+        "tokenizer": template.lock["tokenizer"],
         "tools": suite.tools_digest,
+        "index": suite.index_digest,
         "verifier": suite.verifier.digest,
         "suite": suite.digest,
     }
@@ -81,6 +83,8 @@ def evaluate(
         digests=digests,
         params=settings,
         metrics=dict(suite.metrics),
+        version=suite.version,
+        surroundings=_surroundings(template, suite),
         items=tuple(_item(task, samples) for task, samples in zip(suite.tasks, answers, strict=True)),
     )
     if place is not None:
@@ -165,7 +169,14 @@ def _measured(
 def _item(task: Task, samples: Sequence[SampleResult]) -> ItemResult:
     slices: Mapping[str, str] = dict(task.slices)
     question = task.prompt[-1].content if task.prompt else ""
-    return ItemResult(id=task.id, slices=slices, question=question, samples=tuple(samples))
+    return ItemResult(
+        id=task.id, slices=slices, question=question, samples=tuple(samples), cluster=task.cluster or task.id
+    )
+
+
+def _surroundings(template: ChatTemplate, suite: Suite) -> dict[str, Any]:
+    tools = {tool["function"]["name"]: tool for task in suite.tasks for tool in task.tools}
+    return {"template": dict(template.lock), "tools": tools, "index": {"digest": suite.index_digest}}
 
 
 @functools.cache

@@ -12,6 +12,9 @@ from strop.digests import digest_json
 from strop.errors import DataError
 from strop.types import Completion, Task, Verdict, Verifier
 
+Dimension = Literal["helpfulness", "harmlessness", "truthfulness", "reliability"]
+"""What a metric speaks of: is it useful, does it stay within bounds, is it true, does the system hold."""
+DIMENSIONS: tuple[Dimension, ...] = ("helpfulness", "harmlessness", "truthfulness", "reliability")
 Measure = Callable[[Task, Completion, Verdict], Mapping[str, float | None]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -24,6 +27,11 @@ class Metric:
     """Which way is better."""
     weight: str | None = None
     """The measure that counts what the value is a share of (calls, for tool precision); None: all weigh the same."""
+    dimension: Dimension | None = None
+    beside: tuple[str, ...] = ()
+    """Metrics without which this one misleads: tables and gates show them together, or not at all."""
+    is_gate: bool = True
+    """Whether a gate may ask it; False for what says nothing of quality, such as how often tools are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +45,10 @@ class Suite:
     """The measures that the gate compares; others are reported only."""
     measure: Measure | None = None
     """Per answer; None where a measure does not apply. Without it, ``accuracy`` and what the verifier measures."""
+    version: str = "1"
+    """Raised by whoever changes what the suite asks; results of two versions are never compared."""
+    index_digest: str = ""
+    """Identity of the retrieval index that its evidence comes from; empty without one."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -61,7 +73,8 @@ class Suite:
         """Identity of everything that decides the numbers: tasks, tools, references, slices, verifier, metrics."""
         measure = None if self.measure is None else f"{self.measure.__module__}.{self.measure.__qualname__}"
         metrics = {name: asdict(metric) for name, metric in self.metrics.items()}
-        return digest_json([self.name, list(map(_identity, self.tasks)), self.verifier.digest, measure, metrics])
+        content = [self.name, self.version, list(map(_identity, self.tasks)), self.verifier.digest, measure, metrics]
+        return digest_json(content)
 
 
 def _identity(task: Task) -> dict[str, Any]:

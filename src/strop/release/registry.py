@@ -19,7 +19,7 @@ from typing import Any
 
 from strop.digests import digest_folder
 from strop.errors import ReleaseError
-from strop.evals.report import check_gate_report
+from strop.evals.gating.report import check_gate_report
 from strop.files import new_folder
 from strop.release.bundle import Bundle, Event, Release
 

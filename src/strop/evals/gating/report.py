@@ -10,7 +10,7 @@ from typing import Any
 
 from strop.digests import digest_json
 from strop.errors import MismatchError
-from strop.evals.config import GateConfig
+from strop.evals.gating.config import GateConfig
 from strop.evals.results import SuiteResult
 from strop.files import write_json
 from strop.types import Decision, Json

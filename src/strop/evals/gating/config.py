@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from strop.errors import RecipeError
-from strop.evals.go_live import GoLive
+from strop.evals.gating.go_live import GoLive
 
 
 class Threshold(BaseModel):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from strop.errors import MismatchError, RecipeError
-from strop.evals.config import GateConfig, Threshold
-from strop.evals.go_live import GoLive, go_live
+from strop.evals.gating.config import GateConfig, Threshold
+from strop.evals.gating.go_live import GoLive, go_live
 from strop.evals.metrics import mean
 from strop.evals.results import ItemResult, Rate, SuiteResult
 from strop.types import Check, Decision, Outcome

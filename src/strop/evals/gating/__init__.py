@@ -1,0 +1,1 @@
+"""The gate: what it asks, how it decides, what it writes down."""
