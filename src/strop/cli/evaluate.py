@@ -28,7 +28,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="strop:tiny, a model or adapter folder, or a hub id.")],
     suite: Annotated[
         list[str],
-        typer.Option(help="world:NAME, gsm8k:PATH or your own file; repeatable."),
+        typer.Option(help="world:NAME, KIND:WORLD (fresh, red_team …), gsm8k:PATH or a file; repeatable."),
     ],
     verifier: Annotated[str | None, typer.Option(help="my_rewards.py:score, number, exact …, for a file.")] = None,
     columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, repeatable, for a file.")] = None,
@@ -80,7 +80,9 @@ def evaluate(
 
 def _dial(given: Sequence[str], suites: Sequence[str]) -> dict[str, Any]:
     """The settings of the worlds. Raises: RecipeError for what is no SETTING=NUMBER, or has no world to set."""
-    files = [suite for suite in suites if not suite.startswith("world:")]
+    from strop.evals.catalogue import kind_of
+
+    files = [suite for suite in suites if not suite.startswith("world:") and kind_of(suite) is None]
     if given and files:
         raise RecipeError(
             f"--world has no effect on {files[0]}", why="it is no world", do="evaluate it in a command of its own"

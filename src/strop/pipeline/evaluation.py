@@ -77,17 +77,36 @@ def check_suite_names(config: GateConfig, suites: Sequence[SuiteRun]) -> None:
 
 def _suite(table: SuiteTable, workspace: Workspace, limit: int) -> Suite:
     from strop.evals import task_suite, world_suite
+    from strop.evals.catalogue import check_kind, kind_of, suite_of
 
     if table.tasks.startswith("world:"):
         world = world_of(table.tasks)
         suite = world_suite(world, num_tasks=limit, name=table.name, **(table.world or {}))
         return suite if table.verifier is None else replace(suite, verifier=_verifier(table, workspace))
+    if kind_of(table.tasks) is not None:
+        _check_kind_table(table)
+        suite = suite_of(table.tasks, num_tasks=limit, dial=table.world)
+        return suite if table.name is None else replace(suite, name=table.name)
+    if not workspace.path(table.tasks).exists():
+        check_kind(table.tasks)
     rows: list[Any] = list(
         read_rows("grpo", table.tasks, workspace, columns=table.columns, split="test", limit=limit, dial=table.world)
     )
     benchmark = benchmark_of(table.tasks)
     name = table.name or (benchmark.name if benchmark else Path(table.tasks.rstrip("/")).name.split(".")[0])
     return task_suite(name, rows, _verifier(table, workspace))
+
+
+def _check_kind_table(table: SuiteTable) -> None:
+    """Refuse what a suite made from a world has of its own. Raises: RecipeError."""
+    for key in ("verifier", "columns"):
+        if getattr(table, key) is not None:
+            raise RecipeError(
+                f"`{key}` has no effect on `{table.tasks}`",
+                where="the suites",
+                why="the suite brings its own",
+                do="remove it, or measure a file of tasks",
+            )
 
 
 def _verifier(table: SuiteTable, workspace: Workspace) -> Any:
