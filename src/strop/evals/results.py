@@ -14,6 +14,7 @@ from strop.errors import MismatchError
 from strop.evals.metrics import mean, percentile, ratio
 from strop.evals.suite import Metric
 from strop.files import write_json, write_text
+from strop.types import Message, ToolCall
 
 if TYPE_CHECKING:
     from strop.statistics import Interval
@@ -56,6 +57,10 @@ class ItemResult:
     samples: tuple[SampleResult, ...]
     cluster: str = ""
     """See ``Task.cluster``."""
+    prompt: tuple[Message, ...] = ()
+    """All turns that were asked, so that people can read them and pairs can be made of the answers."""
+    tools: tuple[str, ...] = ()
+    """The names of the tools that were offered; what they promise stands in ``SuiteResult.surroundings``."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -256,4 +261,9 @@ def _metric(values: Mapping[str, Any]) -> Metric:
 
 def _item(row: dict[str, Any]) -> ItemResult:
     samples = tuple(SampleResult(**{**sample, "reasons": tuple(sample["reasons"])}) for sample in row.pop("samples"))
-    return ItemResult(**row, samples=samples)
+    prompt, tools = tuple(map(_message, row.pop("prompt", ()))), tuple(row.pop("tools", ()))
+    return ItemResult(**row, samples=samples, prompt=prompt, tools=tools)
+
+
+def _message(turn: dict[str, Any]) -> Message:
+    return Message(**{**turn, "tool_calls": tuple(ToolCall(**call) for call in turn["tool_calls"])})

@@ -170,7 +170,13 @@ def _item(task: Task, samples: Sequence[SampleResult]) -> ItemResult:
     slices: Mapping[str, str] = dict(task.slices)
     question = task.prompt[-1].content if task.prompt else ""
     return ItemResult(
-        id=task.id, slices=slices, question=question, samples=tuple(samples), cluster=task.cluster or task.id
+        id=task.id,
+        slices=slices,
+        question=question,
+        samples=tuple(samples),
+        cluster=task.cluster or task.id,
+        prompt=task.prompt,
+        tools=tuple(tool["function"]["name"] for tool in task.tools),
     )
 
 
