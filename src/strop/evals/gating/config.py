@@ -51,6 +51,10 @@ class GateConfig(BaseModel):
     """The share of answers that may have gone unjudged."""
     allow_template_change: bool = False
     """Whether the candidate may use another chat template or tokenizer than the baseline."""
+    allow_tool_change: bool = False
+    """Whether its tools' contracts may differ from those that the baseline was evaluated with."""
+    allow_index_change: bool = False
+    """Whether its retrieval index may differ, or answer a replayed query differently."""
     go_live: tuple[GoLive, ...] = ()
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from strop.errors import MismatchError, RecipeError
+from strop.evals.drift import drift_checks
 from strop.evals.gating.config import GateConfig, Threshold
 from strop.evals.gating.go_live import GoLive, go_live
 from strop.evals.metrics import mean
@@ -42,7 +43,7 @@ def gate(
     checks += [_threshold(key, keys[key], candidate, config) for key in config.thresholds]
     for name, result in candidate.items() if baseline is not None else ():
         before = _paired(name, result, baseline or {})
-        checks += _drift(result, before, config)
+        checks += drift_checks(result, before, config)
         checks += _regressions(result, before, config)
     for rule in config.go_live:
         checks += _go_live(rule, candidate, config)
@@ -202,15 +203,6 @@ def _paired(name: str, result: SuiteResult, baseline: Mapping[str, SuiteResult])
         what = f"{len(missing)} items of suite {name} are on one side only, for example {min(missing)!r}"
         raise MismatchError(what, why="the test is paired by item", do=again)
     return before
-
-
-def _drift(result: SuiteResult, before: SuiteResult, config: GateConfig) -> list[Check]:
-    """Whether the template that frames every request is still the same."""
-    if result.digests["template"] == before.digests["template"] or config.allow_template_change:
-        return []
-    reason = "the chat template or tokenizer differs from the baseline's; set allow_template_change if that is meant"
-    numbers = {"candidate": result.digests["template"], "baseline": before.digests["template"]}
-    return [Check(name=f"{result.name}: template", outcome="BLOCK", reason=reason, numbers=numbers)]
 
 
 def _regressions(result: SuiteResult, before: SuiteResult, config: GateConfig) -> list[Check]:
