@@ -1,21 +1,27 @@
-"""The gate report: the decision with every digest it rests on, so that a promotion can check them."""
+"""The gate report: the decision with every digest it rests on, so that a promotion can check them and repeat it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from strop.digests import digest_json
 from strop.errors import MismatchError
 from strop.evals.gating.config import GateConfig
+from strop.evals.gating.evidence import Evidence
+from strop.evals.gating.page import gate_page
+from strop.evals.gating.recorded import check_record, content_digest, evidence_record
 from strop.evals.results import SuiteResult
-from strop.files import write_json
+from strop.files import write_json, write_text
 from strop.types import Decision, Json
 
-_FORMAT = 1
+_FORMAT = 2
+_READABLE = (1, 2)
+"""Format 1 knew no evidence, no person and no content of the results: it is read, and cannot be repeated."""
 
 
 def gate_report(
@@ -23,23 +29,31 @@ def gate_report(
     candidate: Mapping[str, SuiteResult],
     baseline: Mapping[str, SuiteResult] | None,
     config: GateConfig,
+    evidence: Sequence[Evidence] = (),
+    *,
+    who: str = "",
 ) -> dict[str, Any]:
-    """The report as a JSON object; ``digest`` is of all the rest. Raises: MismatchError if models are mixed."""
+    """The report as a JSON object; ``digest`` is of all the rest. Raises: MismatchError if models are mixed.
+
+    ``who`` ran the gate. The evidence's findings stand in it whole, so that the decision can be made again from the
+    report and the saved results (``recorded.repeat``).
+    """
     settings = config.model_dump(mode="json")
     report: dict[str, Any] = {
         "format": _FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "strop_version": version("strop"),
+        "who": who,
         "outcome": decision.outcome,
         "exit_code": decision.exit_code,
-        "checks": [
-            {"name": c.name, "outcome": c.outcome, "reason": c.reason, "numbers": dict(c.numbers)}
-            for c in decision.checks
-        ],
+        "checks": list(map(check_record, decision.checks)),
         "candidate": _identities(candidate),
         "baseline": None if baseline is None else _identities(baseline),
+        "evidence": list(map(evidence_record, evidence)),
         "config": settings,
         "config_digest": digest_json(settings),
     }
+    report = json.loads(json.dumps(report))  # as it will be read back: tuples become lists
     return {**report, "digest": digest_json(report)}
 
 
@@ -52,7 +66,14 @@ def _identities(results: Mapping[str, SuiteResult]) -> dict[str, Any]:
             raise MismatchError(f"the suites were evaluated with {len(digests)} different {what}s", do="evaluate again")
         found[what] = next(iter(digests), None)
     found["suites"] = {
-        name: {**result.digests, "result": result.digest, "num_items": len(result.items), "params": dict(result.params)}
+        name: {
+            **result.digests,
+            "version": result.version,
+            "result": result.digest,
+            "content": content_digest(result),
+            "num_items": len(result.items),
+            "params": dict(result.params),
+        }
         for name, result in results.items()
     }
     return found
@@ -64,10 +85,18 @@ def write_gate_report(
     candidate: Mapping[str, SuiteResult],
     baseline: Mapping[str, SuiteResult] | None,
     config: GateConfig,
+    evidence: Sequence[Evidence] = (),
+    *,
+    who: str = "",
 ) -> Path:
-    """Write ``gate_report.json`` into ``folder``, atomically. Raises: OutputError, MismatchError."""
+    """Write ``gate_report.html`` and then ``gate_report.json``, each whole or not at all, and return the latter.
+
+    Raises: OutputError, MismatchError.
+    """
     path = Path(folder) / "gate_report.json"
-    write_json(path, gate_report(decision, candidate, baseline, config))
+    report = gate_report(decision, candidate, baseline, config, evidence, who=who)
+    write_text(path.with_suffix(".html"), gate_page(report, decision, candidate, baseline, evidence))
+    write_json(path, report)
     return path
 
 
@@ -86,5 +115,5 @@ def read_gate_report(path: Path | str) -> Json:
 def check_gate_report(report: Json) -> None:
     """Raises ValueError if the report's content is not what its digest says."""
     rest = {key: value for key, value in report.items() if key != "digest"}
-    if report.get("format") != _FORMAT or digest_json(rest) != report.get("digest"):
+    if report.get("format") not in _READABLE or digest_json(rest) != report.get("digest"):
         raise ValueError("its content does not match its digest")
