@@ -184,3 +184,18 @@ def test_a_run_killed_at_random_moments_ends_with_the_weights_of_an_undisturbed_
 def _most_steps_done_again(log: Path) -> int:
     numbers = [int(line) for line in log.read_text().split()]
     return max((before - after + 1 for before, after in itertools.pairwise(numbers)), default=0)
+
+
+def test_what_may_change_on_purpose_is_named_and_nothing_else_may(tmp_path: Path) -> None:
+    save_some(tmp_path, {4})
+    kept = tmp_path / "step_000004"
+    lower = replace(OPTIMIZER, lr=OPTIMIZER.lr / 2)
+    with pytest.raises(MismatchError, match="optimizer"):
+        next(iter(steps(make_policy(), resume=kept, optimizer=lower)))
+    with pytest.raises(MismatchError, match="identity"):
+        next(iter(steps(make_policy(), resume=kept, optimizer=lower, may_change=("optimizer",), identity="data-2")))
+    usual = [step.learning_rate for step in steps(make_policy(), resume=kept)]
+    halved = [
+        step.learning_rate for step in steps(make_policy(), resume=kept, optimizer=lower, may_change=["optimizer"])
+    ]
+    assert halved == pytest.approx([rate / 2 for rate in usual], rel=1e-12)

@@ -3,6 +3,20 @@
 from strop.training.checkpoint import latest_checkpoint
 from strop.training.loop import Step, train
 from strop.training.optimizer import AdamW
+from strop.training.regression import Finding, Order, Rule, compare, decide
 from strop.training.validation import load_best, save_best, validate
 
-__all__ = ["AdamW", "Step", "latest_checkpoint", "load_best", "save_best", "train", "validate"]
+__all__ = [
+    "AdamW",
+    "Finding",
+    "Order",
+    "Rule",
+    "Step",
+    "compare",
+    "decide",
+    "latest_checkpoint",
+    "load_best",
+    "save_best",
+    "train",
+    "validate",
+]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,11 +139,18 @@ def read(path: Path | str) -> Checkpoint:
     )
 
 
-def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], where: Path | str) -> None:
-    """Refuse to resume a run whose settings have changed. Raises: MismatchError naming each change."""
+def require_same_run(
+    saved: Mapping[str, Any], now: Mapping[str, Any], where: Path | str, *, may_change: Collection[str] = ()
+) -> None:
+    """Refuse to resume a run whose settings have changed, but for those in ``may_change``.
+
+    Raises: MismatchError naming each change.
+    """
+    unknown = sorted(set(may_change) - now.keys())
+    assert not unknown, f"a run has no {unknown[0]}; it has {', '.join(now)}"
     changed = [
         f"{name} was {_short(saved.get(name))}, now {_short(now.get(name))}"
-        for name in sorted(saved.keys() | now.keys())
+        for name in sorted((saved.keys() | now.keys()) - set(may_change))
         if saved.get(name) != now.get(name)
     ]
     if changed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,19 +58,20 @@ def train(
     micro_batch_tokens: int | None = None,
     seed: int = 0,
     resume: Path | str | None = None,
+    may_change: Collection[str] = (),
     identity: str = "",
 ) -> Iterator[Step]:
     """Descend ``objective`` on the batches of ``stream``, one optimizer step a batch; yields each step once taken.
 
     ``micro_batch_tokens`` bounds what is run at once and changes nothing beyond rounding; by default it follows from
-    the free memory. ``resume`` is a checkpoint folder; ``identity`` stands for the data and settings that the loop
-    cannot see.
+    the free memory. ``resume`` is a checkpoint folder, and ``may_change`` names what may differ from the run that
+    wrote it, for example ``("optimizer",)``; ``identity`` stands for the data and settings that the loop cannot see.
 
     Raises: NonFiniteError, MemoryLimitError, DataError if the stream ends early, MismatchError and CheckpointError on
     resume.
     """
     run = _Run(policy, objective, optimizer, num_steps, micro_batch_tokens, seed, identity)
-    cursor = run.resume(resume) if resume is not None else None
+    cursor = run.resume(resume, may_change) if resume is not None else None
     source = iter(stream(policy, start=cursor))
     while run.completed < num_steps:
         began = time.perf_counter()
@@ -105,9 +106,9 @@ class _Run:
         self.micro_batch_tokens = micro_batch_tokens or hardware.memory_plan(policy).micro_batch_tokens
         self.fingerprint = _fingerprint(policy, objective, settings, num_steps, seed, identity)
 
-    def resume(self, path: Path | str) -> Mapping[str, Any]:
+    def resume(self, path: Path | str, may_change: Collection[str]) -> Mapping[str, Any]:
         saved = checkpoint.read(path)
-        checkpoint.require_same_run(saved.fingerprint, self.fingerprint, path)
+        checkpoint.require_same_run(saved.fingerprint, self.fingerprint, path, may_change=may_change)
         self.policy.load_state(dict(saved.policy))
         load_moments(self.optimizer, self.parameters, saved.optimizer)
         self.completed = saved.step
