@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import math
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strop.digests import digest_file, digest_json
-from strop.errors import MismatchError, RecipeError, VerifierError
+from strop.errors import RecipeError
+from strop.evals.asking import Asking, Job
+from strop.evals.costs import Tally, cost_of
 from strop.evals.metrics import Price
 from strop.evals.results import ItemResult, SampleResult, SuiteResult
-from strop.evals.suite import Suite
-from strop.files import new_folder
-from strop.types import Completion, Progress, Sampler, SamplingParams, Task, Verdict
+from strop.evals.store import ItemStore
+from strop.evals.suite import Suite, task_digest
+from strop.types import Progress, Sampler, SamplingParams, Task
 from strop.verifiers.pool import GradingPool
 from strop.verifiers.readiness import require_ready
 
@@ -46,9 +45,14 @@ def evaluate(
     pass@1 is ``accuracy`` at temperature 1 (with several samples a task if wanted); greedy is temperature 0. Every
     answer draws from its own generator, keyed by (seed, task id, sample), so that leaving out a task changes no other
     answer. Requests go out ``num_requests`` at a time. An answer that hangs or crashes the verifier is ``timeout`` or
-    ``error`` and delays nobody. With ``folder`` the outcome is kept in ``folder/<key>`` and taken from there when
-    model, template, suite, parameters and code are the same. Raises: RecipeError for several greedy samples; the
-    UserError that the verifier raises, before anything is sampled if what it needs is not on this machine.
+    ``error`` and delays nobody.
+
+    With ``folder`` every answer is kept in ``folder/<key>`` as soon as its requests are judged, and taken from there
+    when model, template, task, parameters, verifier, measure and code are the same: a run that was killed asks only
+    for what is missing, and so does one with more tasks or more samples. ``progress`` is told the share that
+    ``passed``, ``items_per_s`` of what was asked now, and the ``cost`` so far where there is a price.
+    Raises: RecipeError for several greedy samples; the UserError that the verifier raises, before anything is sampled
+    if what it needs is not on this machine; OutputError where answers cannot be kept.
     """
     if samples_per_task < 1 or (samples_per_task > 1 and params.temperature == 0):
         raise RecipeError(
@@ -56,7 +60,43 @@ def evaluate(
             why="greedy decoding gives the same answer every time" if samples_per_task > 1 else "there would be none",
             do="set samples_per_task = 1, or a temperature above 0",
         )
-    digests = {
+    digests = _digests(suite, template, model_digest)
+    # As they will be read back: tuples become lists and integer keys strings.
+    settings = json.loads(json.dumps(asdict(params)))
+    store = ItemStore(folder / _key(suite, digests, settings) if folder is not None else None)
+    jobs = [
+        Job(task, sample, (digest, sample))
+        for task, digest in zip(suite.tasks, map(task_digest, suite.tasks), strict=True)
+        for sample in range(samples_per_task)
+    ]
+    missing = [job for job in jobs if store.get(job.place) is None]
+    if missing:
+        require_ready(suite.verifier, suite.tasks)
+        tally = Tally(suite=suite.name, total=len(jobs), price=price, progress=progress)
+        tally.add([sample for job in jobs if (sample := store.get(job.place)) is not None], num_asked=0)
+        with GradingPool(suite.verifier) as pool:
+            ask = Asking(sampler=sampler, template=template, suite=suite, pool=pool, params=params)
+            for start in range(0, len(missing), num_requests):
+                chunk = missing[start : start + num_requests]
+                store.keep(ask(chunk))
+                tally.add([store.answer(job.place) for job in chunk], num_asked=len(chunk))
+    answers = [_priced(store.answer(job.place), price) for job in jobs]
+    return SuiteResult(
+        name=suite.name,
+        digests=digests,
+        params={**settings, "samples_per_task": samples_per_task},
+        metrics=dict(suite.metrics),
+        version=suite.version,
+        surroundings=_surroundings(template, suite),
+        items=tuple(
+            _item(task, answers[index * samples_per_task : (index + 1) * samples_per_task])
+            for index, task in enumerate(suite.tasks)
+        ),
+    )
+
+
+def _digests(suite: Suite, template: ChatTemplate, model_digest: str) -> dict[str, str]:
+    return {
         "model": model_digest,
         "template": template.digest,
         "tokenizer": template.lock["tokenizer"],
@@ -65,105 +105,16 @@ def evaluate(
         "verifier": suite.verifier.digest,
         "suite": suite.digest,
     }
-    # As they will be read back: tuples become lists and integer keys strings.
-    settings = json.loads(json.dumps({**asdict(params), "samples_per_task": samples_per_task}))
-    paid = asdict(price) if price else None
-    key = digest_json([digests, settings, paid, num_requests, _code_digest()])
-    place = folder / key if folder is not None else None
-    if place is not None and place.exists():
-        try:
-            return SuiteResult.load(place, suite.name)
-        except MismatchError:
-            pass  # torn or edited: evaluated again
-    require_ready(suite.verifier, suite.tasks)
-    with GradingPool(suite.verifier) as pool:
-        answers = _answer(sampler, template, suite, pool, params, samples_per_task, price, num_requests, progress)
-    result = SuiteResult(
-        name=suite.name,
-        digests=digests,
-        params=settings,
-        metrics=dict(suite.metrics),
-        version=suite.version,
-        surroundings=_surroundings(template, suite),
-        items=tuple(_item(task, samples) for task, samples in zip(suite.tasks, answers, strict=True)),
-    )
-    if place is not None:
-        with new_folder(place, replace=True) as fresh:
-            result.save(fresh)
-    return result
 
 
-def _answer(
-    sampler: Sampler,
-    template: ChatTemplate,
-    suite: Suite,
-    pool: GradingPool,
-    params: SamplingParams,
-    samples_per_task: int,
-    price: Price | None,
-    num_requests: int,
-    progress: Progress | None,
-) -> list[list[SampleResult]]:
-    """For each task, its judged samples."""
-    answers: list[list[SampleResult]] = [[] for _ in suite.tasks]
-    prompts = [template.prompt_ids(task.prompt, task.tools) for task in suite.tasks]
-    jobs = [(index, sample) for index in range(len(prompts)) for sample in range(samples_per_task)]
-    num_passed = 0
-    for start in range(0, len(jobs), num_requests):
-        chunk = jobs[start : start + num_requests]
-        seeds = [row_seed(params.seed, suite.tasks[index].id, sample) for index, sample in chunk]
-        began = time.monotonic()
-        completions = sampler.sample([prompts[index] for index, _ in chunk], params, seeds=seeds)
-        latency_s = time.monotonic() - began
-        verdicts = pool.judge_all([(suite.tasks[i], c) for (i, _), c in zip(chunk, completions, strict=True)])
-        for (index, _), completion, verdict in zip(chunk, completions, verdicts, strict=True):
-            task, num_tokens = suite.tasks[index], len(prompts[index])
-            judged = _measured(suite, task, completion, verdict, num_tokens, latency_s, price)
-            answers[index].append(judged)
-            num_passed += judged.passed
-        if progress is not None:
-            done = start + len(chunk)
-            progress(f"evaluate {suite.name}", done, len(jobs), {"passed": num_passed / done})
-    return answers
+def _key(suite: Suite, digests: Mapping[str, str], settings: Mapping[str, Any]) -> str:
+    """Where the answers are kept: by everything that decides one, beside its task and its number."""
+    shared = {name: digests[name] for name in ("model", "template", "tokenizer", "index", "verifier")}
+    return digest_json([shared, settings, suite.measure_name, _code_digest()])
 
 
-def row_seed(seed: int, task_id: str, sample: int) -> int:
-    """A 63-bit seed from what the answer is, not from where it stands in a batch."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{task_id}/{sample}".encode()).digest()[:8]) >> 1
-
-
-def _measured(
-    suite: Suite,
-    task: Task,
-    completion: Completion,
-    verdict: Verdict,
-    num_prompt_tokens: int,
-    latency_s: float,
-    price: Price | None,
-) -> SampleResult:
-    measures: dict[str, float | None] = {"accuracy": float(verdict.passed) if verdict.is_graded else None}
-    measures |= verdict.measures
-    if suite.measure is not None and verdict.is_graded:
-        measures |= suite.measure(task, completion, verdict)
-    odd = [name for name, value in measures.items() if value is not None and not math.isfinite(value)]
-    if odd:
-        raise VerifierError(f"measure `{odd[0]}` of suite {suite.name} is {measures[odd[0]]}", where=f"task {task.id}")
-    num_tokens, num_calls = len(completion.token_ids), completion.text.count("<tool_call>")
-    return SampleResult(
-        text=completion.text,
-        finish_reason=completion.finish_reason,
-        state=verdict.state,
-        passed=verdict.passed,
-        score=verdict.score,
-        reasons=verdict.reasons,
-        measures=measures,
-        num_prompt_tokens=num_prompt_tokens,
-        num_tokens=num_tokens,
-        latency_s=latency_s,
-        cost=price.cost(num_prompt_tokens=num_prompt_tokens, num_tokens=num_tokens, num_calls=num_calls)
-        if price
-        else None,
-    )
+def _priced(sample: SampleResult, price: Price | None) -> SampleResult:
+    return sample if price is None else replace(sample, cost=cost_of(sample, price))
 
 
 def _item(task: Task, samples: Sequence[SampleResult]) -> ItemResult:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
-from strop.digests import digest_json
+from strop.digests import digest_bytes, digest_json
 from strop.errors import DataError
 from strop.types import Completion, Task, Verdict, Verifier
 
@@ -66,21 +67,36 @@ class Suite:
     @property
     def tools_digest(self) -> str:
         """Identity of the tools that the tasks offer."""
-        return digest_json(sorted({digest_json(tool) for task in self.tasks for tool in task.tools}))
+        tools = {id(tool): tool for task in self.tasks for tool in task.tools}  # the same few objects, task after task
+        return digest_json(sorted({digest_json(tool) for tool in tools.values()}))
 
     @property
     def digest(self) -> str:
         """Identity of everything that decides the numbers: tasks, tools, references, slices, verifier, metrics."""
-        measure = None if self.measure is None else f"{self.measure.__module__}.{self.measure.__qualname__}"
         metrics = {name: asdict(metric) for name, metric in self.metrics.items()}
-        content = [self.name, self.version, list(map(_identity, self.tasks)), self.verifier.digest, measure, metrics]
-        return digest_json(content)
+        tasks = [task_digest(task) for task in self.tasks]
+        return digest_json([self.name, self.version, tasks, self.verifier.digest, self.measure_name, metrics])
+
+    @property
+    def measure_name(self) -> str | None:
+        """Identity of the measure; None without one."""
+        return None if self.measure is None else measure_identity(self.measure)
 
 
-def _identity(task: Task) -> dict[str, Any]:
-    plain = asdict(task)
-    del plain["source"]  # where a row was read from is not what it asks
-    return plain
+def measure_identity(measure: Measure) -> str:
+    """What the measure calls its ``digest`` where it is composed or fitted, else where its function stands."""
+    digest = getattr(measure, "digest", None)
+    return digest if isinstance(digest, str) else f"{measure.__module__}.{measure.__qualname__}"
+
+
+def task_digest(task: Task) -> str:
+    """Identity of a task: everything but where its row was read from, which is not what it asks."""
+    content = {name: value for name, value in vars(task).items() if name != "source"}
+    return digest_bytes(json.dumps(content, sort_keys=True, default=_plain).encode())
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else vars(value)
 
 
 class _World(Protocol):
@@ -98,11 +114,13 @@ def world_suite(
     world: _World, *, num_tasks: int, split: str = "test", seed: int = 0, name: str | None = None, **dial: Any
 ) -> Suite:
     """A suite of a world's held-out tasks with all of its metrics."""
+    from strop.evals.measures.table import described  # it needs Metric
+
     return Suite(
         name=name or world.name,
         tasks=tuple(world.tasks(split, num_tasks, seed, **dial)),
         verifier=world.verifier,
-        metrics={metric: Metric(direction=direction) for metric, direction in world.metrics.items()},
+        metrics=described(world.metrics),
         measure=world.measure,
     )
 
