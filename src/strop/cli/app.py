@@ -11,7 +11,22 @@ from typing import Annotated
 import typer
 
 import strop
-from strop.cli import audit, cache, check, console, doctor, evaluate, explain, init, model, release, run, talk, train
+from strop.cli import (
+    audit,
+    cache,
+    check,
+    console,
+    doctor,
+    drift,
+    evaluate,
+    explain,
+    init,
+    model,
+    release,
+    run,
+    talk,
+    train,
+)
 from strop.errors import UserError
 
 INTERRUPTED = 130
@@ -25,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (run, init, check, train, evaluate, audit, talk, explain, cache, release, model, doctor):
+for group in (run, init, check, train, evaluate, drift, audit, talk, explain, cache, release, model, doctor):
     group.register(app)
 
 

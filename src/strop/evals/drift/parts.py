@@ -152,6 +152,7 @@ def check_decoding(candidate: Surroundings, baseline: Surroundings, weights_unch
 # -------------------------------------------------------------------------------------------------------------- telling
 
 _NUM_SHOWN = 3
+_GOLDEN = "golden conversation "
 _MANY = {"tools": "tools", "decoding": "decoding settings"}
 
 
@@ -170,8 +171,10 @@ def _found(
     head = f"the weights are the same, the {named} {are} not"
     if not weights_unchanged:
         head = f"the weights changed, and so did the {named}"
-    shown, rest = told[:_NUM_SHOWN], len(told) - _NUM_SHOWN
-    reason = f"{head}: " + "; ".join(shown) + (f"; and {rest} more differences" if rest > 0 else "")
+    first = next((line for line in told if line.startswith(_GOLDEN)), "")  # one is shown, the others are named
+    shown = [line for line in told if line == first or not line.startswith(_GOLDEN)][:_NUM_SHOWN]
+    rest = len(told) - len(shown)
+    reason = f"{head}: " + "; ".join(shown) + (f"; and {rest} more" if rest else "")
     ends = {
         "weights_unchanged": weights_unchanged,
         "candidate": candidate.digests.get(part, ""),
