@@ -1,0 +1,42 @@
+"""How answers rest on evidence, claim by claim, with the counts that make shares of answers into shares of claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from strop.types import Completion, Task, Verdict
+from strop.verifiers import measure_grounding
+from strop.verifiers.calls import spoken
+from strop.verifiers.grounding import check_claims, evidence_in
+
+GROUNDING = (
+    "grounded_claims",
+    "unsupported_claims",
+    "citation_coverage",
+    "citation_precision",
+    "evidence_consistency",
+    "without_evidence",
+)
+COUNTS = ("num_claims", "num_citations", "num_known")
+
+
+def measure_support(task: Task, completion: Completion, verdict: Verdict) -> Mapping[str, float | None]:
+    """``strop.verifiers.measure_grounding`` with ``num_claims``, ``num_citations`` and ``num_known``.
+
+    They weigh the shares, so that a rate over a suite is supported claims over all claims: three claims in one answer
+    count three times. ``num_known``: claims of which the evidence says something, for or against. All None for an
+    answer that claims nothing, is truncated, calls a tool, or has no evidence to rest on.
+    """
+    evidence = evidence_in(task)
+    if not evidence:
+        return dict.fromkeys((*GROUNDING, *COUNTS))
+    values = measure_grounding(task, completion)
+    if values["grounded_claims"] is None:
+        return {**values, **dict.fromkeys(COUNTS)}
+    claims = check_claims(spoken(completion.text), evidence).claims
+    return {
+        **values,
+        "num_claims": float(len(claims)),
+        "num_citations": float(sum(claim.num_cited for claim in claims)),
+        "num_known": float(sum(claim.relation in ("entailed", "contradicted") for claim in claims)),
+    }
