@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_checks import assert_same_batch, take_batches
+from strop.data import Mixture
 from strop.errors import DataError, MismatchError
 from strop.methods import sft
 from strop.models import Policy
@@ -97,3 +98,27 @@ def test_training_lowers_the_loss(chat_folder: Path) -> None:
     optimizer = AdamW(lr=1e-2, schedule="constant", warmup=0.0)
     losses = [step.loss for step in train(policy, stream, objective, optimizer=optimizer, num_steps=12)]
     assert losses[-1] < losses[0] - 1
+
+
+@pytest.mark.parametrize("stop", [1, 5])
+def test_two_sources_come_in_their_shares_and_go_on_from_a_cursor(policy: Policy, stop: int) -> None:
+    rows = make_conversations(30)
+    stream, _ = sft(policy, rows, batch_size=4, mixture=Mixture(sizes=(10, 20), shares=(0.8, 0.2)))
+    whole = take_batches(stream, policy, 20)
+    trained = [0, 0]
+    for batch in whole:
+        for index, name in enumerate(batch.names):
+            trained[int(name[1:]) >= 10] += int(batch.loss_mask[batch.sequence_ids == index].sum())
+    assert trained[0] / sum(trained) == pytest.approx(0.8, abs=0.02)
+    assert whole[-1].metrics["share_0"] == pytest.approx(trained[0] / sum(trained))
+    for one, other in zip(whole[stop:8], take_batches(stream, policy, 8 - stop, start=whole[stop - 1].cursor)):
+        assert_same_batch(one, other)
+
+
+def test_a_cursor_of_other_sources_is_refused(policy: Policy) -> None:
+    rows = make_conversations(30)
+    stream, _ = sft(policy, rows, batch_size=4, mixture=Mixture(sizes=(10, 20), shares=(0.8, 0.2)))
+    cursor = take_batches(stream, policy, 1)[0].cursor
+    other, _ = sft(policy, rows, batch_size=4, mixture=Mixture(sizes=(20, 10), shares=(0.8, 0.2)))
+    with pytest.raises(MismatchError, match="sizes"):
+        take_batches(other, policy, 1, start=cursor)

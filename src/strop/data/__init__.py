@@ -3,6 +3,7 @@
 from strop.data.findings import Preflight, Share
 from strop.data.fragmentation import fragmented_terms
 from strop.data.ledger import LedgerEntry, write_ledger
+from strop.data.mixture import Mixture
 from strop.data.order import batches_from, epoch_order, steps_per_epoch
 from strop.data.packing import efficiency, pack, pieces
 from strop.data.preflight import preflight
@@ -21,6 +22,7 @@ from strop.data.view import View, packing_lines, view_conversation, view_prefere
 __all__ = [
     "SHAPES",
     "LedgerEntry",
+    "Mixture",
     "Preflight",
     "Shape",
     "Share",
