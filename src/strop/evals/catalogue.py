@@ -8,10 +8,12 @@ from typing import Any
 
 from strop.errors import RecipeError
 from strop.evals.fresh import fresh_suite
+from strop.evals.red_team.suite import red_team_suite
 from strop.evals.suite import Suite
 
 KINDS: Mapping[str, Callable[[str, int, int, Mapping[str, Any]], Suite]] = {
     "fresh": fresh_suite,
+    "red_team": red_team_suite,
 }
 """Kind → (world's name, num_tasks, seed, dial) → the suite; it is called ``KIND-WORLD`` unless the kind says more."""
 
