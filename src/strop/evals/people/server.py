@@ -67,7 +67,7 @@ def create_app(session: Session, port: int) -> FastAPI:
         nonce = secrets.token_urlsafe(16)
         policy = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         html = files("strop.evals.people").joinpath("page.html").read_text(encoding="utf-8")
         return HTMLResponse(html.replace("{{nonce}}", nonce), headers={"Content-Security-Policy": policy})
