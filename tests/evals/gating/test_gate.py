@@ -34,8 +34,8 @@ def check(decision: Decision, name: str) -> Check:
         (6, {"max": 0.05}, "BLOCK", 1),
         (95, {"min": 0.95, "on": "bound"}, "BLOCK", 1),
         (100, {"min": 0.96, "on": "bound"}, "PASS", 0),
-        (100, {"min": 0.97, "on": "bound"}, "BLOCK", 1),
-        (0, {"max": 0.03, "on": "bound"}, "BLOCK", 1),
+        (97, {"min": 0.96, "on": "bound"}, "BLOCK", 1),
+        (3, {"max": 0.04, "on": "bound"}, "BLOCK", 1),
     ],
 )
 def test_a_threshold_holds_on_the_value_or_on_the_bound(
@@ -132,11 +132,11 @@ def test_a_regression_is_decided_by_the_exact_paired_test(worse: int, better: in
     before = [1.0] * worse + [0.0] * better + [1.0] * (200 - worse - better)
     after = [0.0] * worse + [1.0] * better + [1.0] * (200 - worse - better)
     decision = decide(result(after), result(before))
-    p_value = binomtest(worse, worse + better).pvalue if worse + better else 1.0
+    p_value = binomtest(worse, worse + better, alternative="greater").pvalue if worse + better else 1.0
     found = check(decision, "finance.accuracy against the baseline")
     assert found.numbers["p_value"] == pytest.approx(p_value)
     assert (found.numbers["worse"], found.numbers["better"]) == (worse, better)
-    assert found.outcome == ("BLOCK" if worse > better and p_value < 0.05 else "PASS")
+    assert found.outcome == ("BLOCK" if p_value <= 0.05 else "PASS")
     assert found.numbers["items"] == [f"i{n:04}" for n in range(worse)]
 
 
@@ -172,7 +172,8 @@ def test_a_slice_that_regresses_blocks_although_the_whole_does_not() -> None:
     assert check(decision, "finance.accuracy against the baseline").outcome == "PASS"
     failed = check(decision, "finance.accuracy[kind=refusal] against the baseline")
     assert failed.outcome == "BLOCK"
-    assert failed.numbers["alpha"] == pytest.approx(0.05 / 2)
+    assert (failed.numbers["num_tests"], failed.numbers["p_value"]) == (3, 2**-10)
+    assert failed.numbers["adjusted_p"] == pytest.approx(3 / 2**10)
     assert "1 of 2 comparisons" in check(decision, "finance: slices against the baseline").reason
 
 
@@ -190,7 +191,7 @@ def test_a_metric_that_only_the_candidate_has_cannot_regress() -> None:
 def test_means_over_several_samples_are_compared_by_their_sign() -> None:
     before, after = [0.75] * 120, [0.5] * 8 + [0.75] * 112
     found = check(decide(result(after), result(before)), "finance.accuracy against the baseline")
-    assert found.numbers["p_value"] == pytest.approx(2 / 2**8)
+    assert found.numbers["p_value"] == pytest.approx(1 / 2**8)
     assert found.outcome == "BLOCK"
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from strop.errors import RecipeError
 from strop.evals.gating.go_live import GoLive
+from strop.evals.suite import Dimension
 
 
 class Threshold(BaseModel):
@@ -30,31 +32,41 @@ class Threshold(BaseModel):
     def _asks_something(self) -> Threshold:
         if self.min is None and self.max is None:
             raise ValueError("a threshold needs `min` or `max`")
+        if any(value is not None and not math.isfinite(value) for value in (self.min, self.max)):
+            raise ValueError("a threshold is a finite number")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"it cannot be met: nothing is at least {self.min:g} and at most {self.max:g}")
         return self
 
 
 class GateConfig(BaseModel):
-    """The gate's settings. Keys are ``suite.metric`` or, for a slice, ``suite.metric[key=value]``."""
+    """The gate's settings.
+
+    Keys are ``suite.metric``, for a slice ``suite.metric[key=value]``, for every value ``suite.metric[key]``; margins
+    may also say ``suite.*`` (every rated metric of the suite), with slices too, and ``dimension:harmlessness``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
+    margins: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
+    """By less than this a metric must be shown to be worse than the baseline: neither that nor a regression shown is
+    INSUFFICIENT."""
     max_drop: dict[str, float] = Field(default_factory=dict)
-    """How far a metric may fall behind the baseline: decides by the drop alone, in place of the significance test."""
+    """How far a metric may fall behind the baseline: decides by the drop alone, in place of every test."""
+    dimensions: tuple[Dimension, ...] = ()
+    """What must have been measured by some metric: helpfulness, harmlessness, truthfulness, reliability."""
     min_items: int = Field(default=100, ge=1)
     """A suite with fewer items is INSUFFICIENT."""
     min_group_items: int = Field(default=20, ge=1)
     """The same for the items that a single metric or slice applies to."""
-    alpha: float = Field(default=0.05, gt=0, lt=1)
-    """Significance of a regression: of each metric over a suite, and of all its slices together (Bonferroni)."""
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """The chance of blocking a candidate that is no worse: of all regression tests together (Holm). And the chance of
+    passing one that is worse by a margin, for each margin."""
     max_ungraded: float = Field(default=0.01, ge=0, le=1)
     """The share of answers that may have gone unjudged."""
     allow_template_change: bool = False
     """Whether the candidate may use another chat template or tokenizer than the baseline."""
-    allow_tool_change: bool = False
-    """Whether its tools' contracts may differ from those that the baseline was evaluated with."""
-    allow_index_change: bool = False
-    """Whether its retrieval index may differ, or answer a replayed query differently."""
     go_live: tuple[GoLive, ...] = ()
 
 

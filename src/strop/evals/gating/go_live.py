@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,8 +54,10 @@ class GoLive(BaseModel):
     max_cost: float | None = None
     min: float = Field(ge=0, le=1)
     """The share of good answers over the suite."""
-    floors: dict[str, float] = Field(default_factory=dict)
-    """The share over single slices: ``{"kind=refusal" = 0.95}``."""
+    floor: float | None = Field(default=None, ge=0, le=1)
+    """The share over every slice of the suite, one by one."""
+    floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """The share over single slices, ``{"kind=refusal" = 0.95}``, or over each value of a key, ``{kind = 0.9}``."""
 
 
 def go_live(item: ItemResult, rule: GoLive, result: SuiteResult) -> bool | None:
