@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
 from strop.digests import digest_bytes, digest_json
@@ -66,15 +66,19 @@ class Suite:
 
     @property
     def tools_digest(self) -> str:
-        """Identity of the tools that the tasks offer."""
+        """Identity of the tools that the tasks offer, and of which task offers which."""
         tools = {id(tool): tool for task in self.tasks for tool in task.tools}  # the same few objects, task after task
-        return digest_json(sorted({digest_json(tool) for tool in tools.values()}))
+        offers = [[tool.get("function", tool).get("name") for tool in task.tools] for task in self.tasks]
+        return digest_json([sorted({digest_json(tool) for tool in tools.values()}), offers])
 
     @property
     def digest(self) -> str:
-        """Identity of everything that decides the numbers: tasks, tools, references, slices, verifier, metrics."""
+        """Identity of what is asked and how it is judged: tasks, references, slices, verifier, metrics.
+
+        Tools have a digest of their own: another version of one is a drift, told as such, and no other suite.
+        """
         metrics = {name: asdict(metric) for name, metric in self.metrics.items()}
-        tasks = [task_digest(task) for task in self.tasks]
+        tasks = [task_digest(replace(task, tools=())) for task in self.tasks]
         return digest_json([self.name, self.version, tasks, self.verifier.digest, self.measure_name, metrics])
 
     @property
