@@ -1,12 +1,13 @@
 """Evaluating: what is sampled, judged, measured and kept."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripted_evaluation import GREEDY, Parrot, Template, tasks
 from strop.errors import DataError, MissingDependencyError, RecipeError, SandboxError, UserError, VerifierError
 from strop.evals import Metric, Price, Suite, SuiteResult, evaluate, row_seed, task_suite, world_suite
 from strop.sandbox import Sandbox
@@ -14,54 +15,6 @@ from strop.types import Completion, Message, SamplingParams, Task, Verdict, Veri
 from strop.verifiers import Ensemble, NumberAnswer, load_user_verifier
 from strop.verifiers.code import CodeAnswer
 from strop.verifiers.proofs import LEAN_PROJECT, ProofAnswer
-
-
-@dataclass(frozen=True)
-class Template:
-    """A token a character."""
-
-    digest: str = "template"
-    lock: Mapping[str, str] = field(default_factory=lambda: {"tokenizer": "characters"})
-
-    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[object] = ()) -> tuple[int, ...]:
-        return tuple(ord(character) for message in messages for character in message.content)
-
-
-@dataclass
-class Parrot:
-    """Answers with the prompt's last digit; a sampled answer is right when its seed is even."""
-
-    asked: list[tuple[str, int]] = field(default_factory=list)
-
-    def sample(
-        self, prompts: Sequence[Sequence[int]], params: SamplingParams, *, seeds: Sequence[int]
-    ) -> list[Completion]:
-        completions = []
-        for prompt, seed in zip(prompts, seeds, strict=True):
-            text = "".join(map(chr, prompt))
-            self.asked.append((text, seed))
-            right = params.temperature == 0 or seed % 2 == 0
-            said = f"Answer: {text[-1] if right else 'none'}"
-            tokens = tuple(map(ord, said))
-            completions.append(
-                Completion(token_ids=tokens, sampler_logprobs=(0.0,) * len(tokens), text=said, finish_reason="stop")
-            )
-        return completions
-
-
-def tasks(*answers: object) -> tuple[Task, ...]:
-    return tuple(
-        Task(
-            id=f"t{n}",
-            prompt=(Message(role="user", content=f"say {n}"),),
-            reference={"answer": answer},
-            slices={"parity": "even" if n % 2 == 0 else "odd"},
-        )
-        for n, answer in enumerate(answers)
-    )
-
-
-GREEDY = SamplingParams(temperature=0.0)
 
 
 def run(suite: Suite, sampler: Parrot | None = None, **options: object) -> SuiteResult:
