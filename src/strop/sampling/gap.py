@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from strop.batches import collate, completion_sample, sequence_lengths, take
+from strop.batches import collate, completion_sample, sequence_lengths, stream_of, take
 from strop.errors import GapError, RecipeError
 from strop.sampling.seeds import row_seed
 from strop.types import Batch, Sampler, SamplingParams, Task
@@ -69,7 +69,7 @@ def measure_gap(policy: Policy, batch: Batch, *, temperature: float) -> Gap:
         return Gap(num_tokens=0, mean=0.0, max=0.0, bias=0.0, k3=0.0, worst="")
     mask = batch.loss_mask.cpu()
     trainer = policy.forward(batch, temperature=temperature).logprobs.cpu()[mask].double()
-    log_ratio = trainer - batch.streams["sampler_logprobs"].cpu()[mask].double()
+    log_ratio = trainer - stream_of(batch, "sampler_logprobs").cpu()[mask].double()
     log_ratio = log_ratio.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
     size = log_ratio.abs()
     return Gap(
@@ -228,7 +228,7 @@ def diagnose(policy: Policy, batch: Batch, *, temperature: float) -> str:
     """
     batch = take(batch, _few_rows(batch))
     mask = batch.loss_mask.cpu()
-    sampler = batch.streams["sampler_logprobs"].cpu()[mask].double()
+    sampler = stream_of(batch, "sampler_logprobs").cpu()[mask].double()
     if not bool(sampler.isfinite().all()):
         return "the sampler reports log-probabilities that are not finite"
     logits = policy.forward(batch, frozenset({"logprobs", "logits"})).logits

@@ -142,7 +142,7 @@ class ArithmeticWorld:
         return {
             "accuracy": float(verdict.passed) if verdict.is_graded else None,
             "worked": float("=" in completion.text),
-            "truncated": float(completion.finish_reason != "stop"),
+            "truncated": float(completion.is_truncated),
         }
 
     def reference_text(self, task: Task) -> str:
