@@ -8,12 +8,26 @@ from typing import Any
 
 from strop.errors import RecipeError
 from strop.evals.fresh import fresh_suite
+from strop.evals.probes.adherence import adherence_suite
+from strop.evals.probes.boundaries import boundaries_suite
+from strop.evals.probes.format_drift import format_drift_suite
+from strop.evals.probes.robustness import robustness_suite
+from strop.evals.probes.sycophancy import sycophancy_suite
+from strop.evals.probes.widened import assistant_suite, calibration_suite, speech_suite
 from strop.evals.red_team.suite import red_team_suite
 from strop.evals.suite import Suite
 
 KINDS: Mapping[str, Callable[[str, int, int, Mapping[str, Any]], Suite]] = {
     "fresh": fresh_suite,
     "red_team": red_team_suite,
+    "assistant": assistant_suite,
+    "boundaries": boundaries_suite,
+    "robustness": robustness_suite,
+    "calibration": calibration_suite,
+    "sycophancy": sycophancy_suite,
+    "format_drift": format_drift_suite,
+    "adherence": adherence_suite,
+    "speech": speech_suite,
 }
 """Kind → (world's name, num_tasks, seed, dial) → the suite; it is called ``KIND-WORLD`` unless the kind says more."""
 

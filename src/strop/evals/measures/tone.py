@@ -5,12 +5,11 @@ It is fitted on texts that a product prefers and rejects. It says how a text sou
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from strop.digests import digest_json
 from strop.errors import DataError
@@ -76,7 +75,7 @@ class ToneModel:
 
     def __call__(self, text: str) -> float:
         logit = self.bias + sum(self.told(text).values())
-        return float(1 / (1 + np.exp(-np.clip(logit, -30, 30))))
+        return 1 / (1 + math.exp(-min(30.0, max(-30.0, logit))))
 
     def told(self, text: str) -> dict[str, float]:
         """Feature → what it adds to the logit, so that every verdict can be explained."""
@@ -105,6 +104,8 @@ def fit_tone(preferred: Sequence[str], rejected: Sequence[str]) -> ToneModel:
             do="give texts of both sides",
         )
     texts = [*preferred, *rejected]
+    import numpy as np  # slow to import, and recipes are read without it
+
     table = np.array([[measure(text) for measure in FEATURES.values()] for text in texts])
     means, spread = table.mean(axis=0), table.std(axis=0)
     scales = np.where(spread > 0, spread, 1.0)
