@@ -43,6 +43,7 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help="Where results_*.json and samples_*.jsonl go.")] = None,
 ) -> None:
     """Print a table a suite, and write per-item results with --output."""
+    from strop.evals.probes.told import told
     from strop.pipeline.evaluation import evaluate_model, load_suites
     from strop.pipeline.prepare import base_model
     from strop.pipeline.recipe import SuiteTable
@@ -73,6 +74,8 @@ def evaluate(
         results = evaluate_model(ref, template, suites, workspace.evals, bars)
     for name, result in results.items():
         console.make_console().print(console_table(suite_table(name, {model: results}, seed=seed)))
+        for line in told(result):
+            console.say(line)
         if output is not None:
             console.say(f"wrote {result.save(output)}")
     isolation.say_weaker_tier()
