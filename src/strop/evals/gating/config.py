@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from strop.errors import RecipeError
 from strop.evals.gating.go_live import GoLive
+from strop.evals.people.rule import PeopleRule
 from strop.evals.suite import Dimension
 
 
@@ -67,7 +68,13 @@ class GateConfig(BaseModel):
     """The share of answers that may have gone unjudged."""
     allow_template_change: bool = False
     """Whether the candidate may use another chat template or tokenizer than the baseline."""
+    allow_tool_change: bool = False
+    """Whether its tools' contracts may differ from those that the baseline was evaluated with."""
+    allow_index_change: bool = False
+    """Whether its retrieval index may differ, or answer a replayed query differently."""
     go_live: tuple[GoLive, ...] = ()
+    people: PeopleRule | None = None
+    """What people must have said of these two models; without it nobody is asked."""
 
 
 def parse_gate_config(tables: Mapping[str, Any], *, where: str = "[gate]") -> GateConfig:
@@ -96,6 +103,8 @@ def _told(error: ValidationError, where: str) -> RecipeError:
         model: type[BaseModel] = GateConfig
         if place[0] in ("thresholds", "go_live") and len(place) > 1:
             model = Threshold if place[0] == "thresholds" else GoLive
+        if place[0] == "people" and len(place) > 1:
+            model = PeopleRule
         near = difflib.get_close_matches(place[-1], model.model_fields, n=1, cutoff=0.5)
         do = (f"did you mean `{near[0]}`? " if near else "") + f"known: {', '.join(model.model_fields)}"
         return RecipeError(f"unknown key `{'.'.join(place)}` in the gate", where=where, do=do)

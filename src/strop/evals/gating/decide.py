@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from strop.evals.drift import drift_checks
 from strop.evals.gating.companions import alone
 from strop.evals.gating.config import GateConfig
 from strop.evals.gating.evidence import Evidence
 from strop.evals.gating.keys import Place, drop_places, margins_by_place, threshold_places
 from strop.evals.gating.pairs import pair_suites
 from strop.evals.gating.regression import Comparison, compare, corrected, judge
-from strop.evals.gating.rules import check_dimensions, check_enough, check_evidence, check_template, sort_findings
+from strop.evals.gating.rules import check_dimensions, check_enough, check_evidence, sort_findings
 from strop.evals.gating.thresholds import check_go_live, check_threshold
+from strop.evals.people.evidence import bind_people
 from strop.evals.results import SuiteResult
 from strop.types import Check, Decision, Outcome
 
@@ -44,12 +46,13 @@ def gate(
         for place in threshold_places(key, candidate)
     ]
     _require_keys(candidate, config)
-    decided, tests = sort_findings(evidence)
+    heard = bind_people(config.people, evidence, candidate=_model(candidate) or "", baseline=_model(baseline))
+    decided, tests = sort_findings(heard)
     found: list[Comparison] = []
     if baseline is not None:
         before = {name: pair_suites(name, result, baseline) for name, result in candidate.items()}
         for name, result in candidate.items():
-            checks += check_template(result, before[name], config)
+            checks += drift_checks(result, before[name], config)
         found = compare(candidate, before, config)
     tested = [comparison for comparison in found if comparison.is_tested]
     adjusted, num_tests = corrected(
@@ -70,6 +73,11 @@ def gate(
     for result in candidate.values():
         checks += check_enough(result, config)
     return Decision(outcome=min((check.outcome for check in checks), key=_ORDER.index), checks=tuple(checks))
+
+
+def _model(results: Mapping[str, SuiteResult] | None) -> str | None:
+    """The digest of the model that was evaluated; None without results."""
+    return next((result.digests["model"] for result in (results or {}).values()), None)
 
 
 def _require_keys(candidate: Mapping[str, SuiteResult], config: GateConfig) -> None:

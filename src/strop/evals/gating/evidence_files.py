@@ -8,9 +8,11 @@ from pathlib import Path
 from strop.errors import MismatchError
 from strop.evals.gating.evidence import Evidence
 from strop.evals.gating.evidence_folder import read_evidence_json
+from strop.evals.people.evidence import KIND as PEOPLE
+from strop.evals.people.evidence import read_people_evidence
 from strop.evals.results import SuiteResult
 
-READERS: dict[str, Callable[[Path], Evidence]] = {}
+READERS: dict[str, Callable[[Path], Evidence]] = {PEOPLE: read_people_evidence}
 """The ``kind`` of an ``evidence.json`` → what reads its folder."""
 
 

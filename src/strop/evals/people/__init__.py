@@ -1,6 +1,12 @@
 """People compare two models' answers, blind: sessions, analysis, pairs for training, evidence for the gate."""
 
-from strop.evals.people.evidence import PeopleEvidence, read_people_evidence, require_people, write_people_evidence
+from strop.evals.people.evidence import (
+    PeopleEvidence,
+    bind_people,
+    read_people_evidence,
+    require_people,
+    write_people_evidence,
+)
 from strop.evals.people.exports import Exported, anchors, write_preferences
 from strop.evals.people.report import PeopleReport, WinRate, analyse, rate_models
 from strop.evals.people.rubric import DEFAULT, Aspect, Rubric, parse_rubric, read_rubric
@@ -27,6 +33,7 @@ __all__ = [
     "WinRate",
     "analyse",
     "anchors",
+    "bind_people",
     "parse_rubric",
     "rate_models",
     "read_people_evidence",

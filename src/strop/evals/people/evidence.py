@@ -145,6 +145,38 @@ def read_people_evidence(folder: Path | str) -> PeopleEvidence:
         ) from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Bound:
+    """Sessions held to the models that are gated: what the gate hears in their place."""
+
+    rule: PeopleRule
+    sessions: tuple[PeopleEvidence, ...]
+    candidate: str
+    baseline: str | None
+    name: str = KIND
+
+    @property
+    def digest(self) -> str:
+        return digest_json([one.digest for one in self.sessions])
+
+    def findings(self) -> Sequence[Check | BlockingTest]:
+        return require_people(self.rule, self.sessions, candidate=self.candidate, baseline=self.baseline)
+
+
+def bind_people(
+    rule: PeopleRule | None, evidence: Sequence[Evidence], *, candidate: str, baseline: str | None
+) -> list[Evidence]:
+    """The evidence with its sessions of people held to ``rule`` and to the digests of the models that are gated.
+
+    Without a rule sessions are not demanded; one that is given must still be of these models.
+    """
+    sessions = tuple(one for one in evidence if isinstance(one, PeopleEvidence))
+    others = [one for one in evidence if not isinstance(one, PeopleEvidence)]
+    if rule is None and not sessions:
+        return others
+    return [*others, _Bound(rule=rule or PeopleRule(), sessions=sessions, candidate=candidate, baseline=baseline)]
+
+
 def require_people(
     rule: PeopleRule, evidence: Sequence[Evidence], *, candidate: str, baseline: str | None
 ) -> list[Check | BlockingTest]:

@@ -7,18 +7,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from strop.chat.parse import CLOSE, OPEN, parse_assistant
-from strop.data.messages import read_messages
 from strop.errors import RecipeError
 from strop.evals.people.report import PeopleReport
 from strop.evals.people.sample_set import Pair
 from strop.evals.people.session import Session
 from strop.evals.people.votes import MAX_MISSED, Tally, attention, ballots
 from strop.files import write_text
-from strop.types import Task
-from strop.verifiers.anchors import Anchor
+from strop.types import Message, Task, ToolCall
+
+if TYPE_CHECKING:
+    from strop.verifiers.anchors import Anchor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,8 @@ def anchors(session: Session, report: PeopleReport, *, min_share: float = 1.0) -
     The label says "the better of these two", not "good in itself": fit to hold a judge to people's order. Only pairs on
     whose better side at least ``min_share`` of the votes lie.
     """
+    from strop.verifiers.anchors import Anchor  # brings numpy, and recipes are read without it
+
     found = []
     for pair in session.pairs:
         votes = report.tallies.get(pair.number)
@@ -77,7 +80,7 @@ def anchors(session: Session, report: PeopleReport, *, min_share: float = 1.0) -
             continue
         task = Task(
             id=pair.item,
-            prompt=read_messages(list(pair.prompt), f"item {pair.item}"),
+            prompt=tuple(_message(turn) for turn in pair.prompt),
             tools=pair.tools,
             slices=pair.slices,
             source=f"session:{report.session[:12]}",
@@ -137,6 +140,10 @@ def _turns(text: str) -> list[dict[str, Any]]:
     message = parse_assistant(text)
     calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls]
     return [_plain({"role": "assistant", "content": message.content, "tool_calls": calls, "name": ""})]
+
+
+def _message(turn: Mapping[str, Any]) -> Message:
+    return Message(**{**turn, "tool_calls": tuple(ToolCall(**call) for call in turn["tool_calls"])})
 
 
 def _plain(turn: Mapping[str, Any]) -> dict[str, Any]:
