@@ -1,4 +1,4 @@
-"""What a gate asks beside the numbers: enough judged items, the same template, every required dimension, evidence."""
+"""What a gate asks beside the numbers: enough judged items, every required dimension, evidence."""
 
 from __future__ import annotations
 
@@ -25,15 +25,6 @@ def check_enough(result: SuiteResult, config: GateConfig) -> list[Check]:
         numbers = {"items": named[:NUM_NAMED]}
         checks.append(Check(name=f"{result.name}: judged", outcome="INSUFFICIENT", reason=reason, numbers=numbers))
     return checks
-
-
-def check_template(result: SuiteResult, before: SuiteResult, config: GateConfig) -> list[Check]:
-    """Whether the template that frames every request is still the same; nothing where it is."""
-    if result.digests["template"] == before.digests["template"] or config.allow_template_change:
-        return []
-    reason = "the chat template or tokenizer differs from the baseline's; set allow_template_change if that is meant"
-    numbers = {"candidate": result.digests["template"], "baseline": before.digests["template"]}
-    return [Check(name=f"{result.name}: template", outcome="BLOCK", reason=reason, numbers=numbers)]
 
 
 def check_dimensions(candidate: Mapping[str, SuiteResult], config: GateConfig) -> list[Check]:
