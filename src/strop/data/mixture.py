@@ -58,17 +58,19 @@ class Mixture:
         return Mixture(sizes=self.sizes, shares=tuple(shares))
 
 
-def require_shares(shares: Sequence[float], num_sources: int) -> None:
+def require_shares(shares: Sequence[float], num_sources: int, *, where: str = "") -> None:
     """Refuse shares that do not fit their sources. Raises: RecipeError."""
     if len(shares) != num_sources or num_sources < 2:
         raise RecipeError(
             f"{len(shares)} shares for {num_sources} source{'s' * (num_sources != 1)}",
+            where=where,
             why="each of several sources has a share",
             do='write e.g. data = ["a.jsonl", "b.jsonl"] with shares = [0.8, 0.2]',
         )
     if min(shares) <= 0 or abs(sum(shares) - 1) > _ROUNDING:
         raise RecipeError(
             f"shares {list(shares)} are no shares",
+            where=where,
             why=f"each is above 0 and their sum is 1, not {sum(shares):g}",
             do="write e.g. shares = [0.8, 0.2]; leave out a source that is not wanted",
         )

@@ -11,6 +11,7 @@ from strop.types import Objective, Stream, Verifier
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from strop.data import Mixture
     from strop.models import LoRA, Policy
     from strop.training import AdamW
     from strop.verifiers import Audit
@@ -69,13 +70,20 @@ def build(
     seed: int,
     work: Path,
     audit: Audit | None = None,
+    mixture: Mixture | None = None,
 ) -> tuple[Stream, Objective]:
     """The stage's stream and objective. ``work`` keeps what a resumed stage must not compute again."""
     from strop import methods
 
     if isinstance(stage, SFTStage):
         return methods.sft(
-            policy, rows, batch_size=stage.batch_size, max_length=stage.max_length, turns=stage.turns, seed=seed
+            policy,
+            rows,
+            batch_size=stage.batch_size,
+            max_length=stage.max_length,
+            turns=stage.turns,
+            seed=seed,
+            mixture=mixture,
         )
     if isinstance(stage, DPOStage):
         return methods.dpo(

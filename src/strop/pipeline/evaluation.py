@@ -34,9 +34,16 @@ class SuiteRun:
 
 
 def load_suites(
-    tables: Sequence[str | SuiteTable], workspace: Workspace, *, limit: int | None = None, seed: int = 0
+    tables: Sequence[str | SuiteTable],
+    workspace: Workspace,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    world_split: str = "test",
 ) -> tuple[SuiteRun, ...]:
     """The suites with their held-out tasks; one drawn at a temperature is followed by its greedy twin.
+
+    ``world_split`` is what a ``world:NAME`` is asked of.
 
     Raises: RecipeError if two have one name; DataError, VerifierError.
     """
@@ -44,7 +51,7 @@ def load_suites(
     for entry in tables:
         table = SuiteTable(tasks=entry) if isinstance(entry, str) else entry
         run = SuiteRun(
-            suite=_suite(table, workspace, lowest(table.limit, limit) or table.limit),
+            suite=_suite(table, workspace, lowest(table.limit, limit) or table.limit, world_split),
             params=SamplingParams(max_new_tokens=table.max_new_tokens, temperature=table.temperature, seed=seed),
             samples_per_task=table.samples_per_task,
         )
@@ -75,13 +82,13 @@ def check_suite_names(config: GateConfig, suites: Sequence[SuiteRun]) -> None:
             )
 
 
-def _suite(table: SuiteTable, workspace: Workspace, limit: int) -> Suite:
+def _suite(table: SuiteTable, workspace: Workspace, limit: int, split: str) -> Suite:
     from strop.evals import task_suite, world_suite
     from strop.evals.catalogue import check_kind, kind_of, suite_of
 
     if table.tasks.startswith("world:"):
         world = world_of(table.tasks)
-        suite = world_suite(world, num_tasks=limit, name=table.name, **(table.world or {}))
+        suite = world_suite(world, num_tasks=limit, split=split, name=table.name, **(table.world or {}))
         return suite if table.verifier is None else replace(suite, verifier=_verifier(table, workspace))
     if kind_of(table.tasks) is not None:
         _check_kind_table(table)

@@ -22,9 +22,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def metrics_log(path: Path, *, after_step: int) -> Iterator[MetricsLog]:
-    """A log that goes on after ``after_step``: what an interrupted run wrote beyond it is dropped first."""
-    kept = [record for record in read_metrics(path) if record["step"] <= after_step]
+def metrics_log(path: Path, *, after_step: int, leg: int = 0) -> Iterator[MetricsLog]:
+    """A log that goes on after ``after_step``: what an interrupted run wrote beyond it is dropped first.
+
+    What the stage's earlier legs wrote stays; see ``pipeline.guarding``.
+    """
+    kept = [record for record in read_metrics(path) if record.get("leg", 0) < leg or record["step"] <= after_step]
     files.write_text(path, "".join(_line(record) for record in kept))
     with open(path, "a") as file:
         yield MetricsLog(file)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from strop.errors import RecipeError
+from strop.pipeline.guards import check_guards
 from strop.pipeline.recipe import AnyStage, DPOStage, DrGRPOStage, GRPOStage, LoraTable, Recipe, SFTStage, Source
 
 _WANTED = {"sft": "demonstrations", "dpo": "preferences"}
@@ -19,6 +20,11 @@ def stage_names(recipe: Recipe) -> list[str]:
 def as_list(source: Source) -> list[str]:
     """One source or several, as a list."""
     return [source] if isinstance(source, str) else list(source)
+
+
+def sources_of(stage: AnyStage) -> list[str]:
+    """What a stage learns from."""
+    return as_list(stage.tasks if isinstance(stage, GRPOStage | DrGRPOStage) else stage.data)
 
 
 def check_order(recipe: Recipe, root: Path, *, where: str = "the recipe") -> None:
@@ -44,6 +50,8 @@ def check_order(recipe: Recipe, root: Path, *, where: str = "the recipe") -> Non
         place = f"{where}, stage {index} ({names[index]})"
         _check_length(stage, place)
         _check_sources(stage, place)
+        _check_shares(stage, place)
+        check_guards(stage, sources_of(stage), place)
         held = _check_adapter(stage, held, place)
     _check_base(recipe, root, where)
     _check_release(recipe, where)
@@ -80,6 +88,13 @@ def _check_sources(stage: AnyStage, place: str) -> None:
                 why=f"it needs {_WANTED[stage.method]}, and that source gives {kind or 'tasks without answers'}",
                 do=f'write "world:{name}/{_WANTED[stage.method]}"',
             )
+
+
+def _check_shares(stage: AnyStage, place: str) -> None:
+    if isinstance(stage, SFTStage) and stage.shares is not None:
+        from strop.data.mixture import require_shares
+
+        require_shares(stage.shares, len(as_list(stage.data)), where=place)
 
 
 def _check_tasks(stage: GRPOStage | DrGRPOStage, place: str) -> None:

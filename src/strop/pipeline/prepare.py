@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from strop.digests import digest_folder, digest_json
 from strop.errors import VerifierError
 from strop.pipeline import builders
-from strop.pipeline.order import as_list, check_order, stage_names
-from strop.pipeline.recipe import AnyStage, OfflineTable, Recipe, RolloutTable, Source
+from strop.pipeline.guards import load_guards
+from strop.pipeline.order import as_list, check_order, sources_of, stage_names
+from strop.pipeline.recipe import AnyStage, OfflineTable, Recipe, RolloutTable, SFTStage, Source
 from strop.pipeline.sources import benchmark_of, load_grader, read_rows, world_of
 from strop.pipeline.stages import ModelRef, StageJob
 from strop.pipeline.workspace import Workspace
@@ -73,7 +74,8 @@ def _job(recipe: Recipe, index: int, workspace: Workspace, limit: int | None) ->
 
     stage = recipe.stages[index]
     name = stage_names(recipe)[index]
-    rows = _rows(stage, workspace, lowest(stage.limit, limit), recipe.seed)
+    parts = _parts(stage, workspace, lowest(stage.limit, limit), recipe.seed)
+    rows = [row for part in parts for row in part]
     held_out: Sequence[Any] = ()
     if isinstance(stage, OfflineTable) and stage.validation is not None:
         held_out = read_rows(stage.method, stage.validation, workspace, columns=stage.columns, split="dev", limit=limit)
@@ -91,17 +93,18 @@ def _job(recipe: Recipe, index: int, workspace: Workspace, limit: int | None) ->
         validation_digest=dataset_digest(held_out) if held_out else "",
         verifier=verifier,
         audit=audit,
+        sizes=tuple(map(len, parts)),
+        guards=load_guards(stage, sources_of(stage), workspace, limit=limit, where=f"stage {index} ({name})"),
     )
 
 
-def _rows(stage: AnyStage, workspace: Workspace, limit: int | None, seed: int) -> list[Any]:
+def _parts(stage: AnyStage, workspace: Workspace, limit: int | None, seed: int) -> list[list[Any]]:
+    """The rows of each source of a stage that mixes them; else all rows in one part."""
+    settings: dict[str, Any] = {"columns": stage.columns, "limit": limit, "seed": seed}
     if isinstance(stage, RolloutTable):
-        return list(
-            read_rows(
-                stage.method, stage.tasks, workspace, columns=stage.columns, limit=limit, seed=seed, dial=stage.world
-            )
-        )
-    return list(read_rows(stage.method, stage.data, workspace, columns=stage.columns, limit=limit, seed=seed))
+        return [list(read_rows(stage.method, stage.tasks, workspace, **settings, dial=stage.world))]
+    sources = as_list(stage.data) if isinstance(stage, SFTStage) and stage.shares is not None else [stage.data]
+    return [list(read_rows(stage.method, source, workspace, **settings)) for source in sources]
 
 
 def lowest(*limits: int | None) -> int | None:

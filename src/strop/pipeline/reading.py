@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from strop.errors import RecipeError
 from strop.evals import GoLive, Threshold
-from strop.pipeline.recipe import STAGES, GateTable, LoraTable, Recipe, ReleaseTable, SuiteTable
+from strop.pipeline.recipe import STAGES, GateTable, GuardTable, LoraTable, Recipe, ReleaseTable, SuiteTable
 
 _Place = tuple[str | int, ...]
 _TABLES: dict[str, type[BaseModel]] = {"gate": GateTable, "release": ReleaseTable}
@@ -164,12 +164,19 @@ def _known(place: _Place, tables: Mapping[str, Any]) -> list[str]:
     """The keys of the table that holds ``place``."""
     stage = _stage(place, tables)
     if stage is not None:
-        model: type[BaseModel] = STAGES[stage["method"]] if len(place) == 3 else LoraTable
+        model: type[BaseModel] = STAGES[stage["method"]] if len(place) == 3 else _inside_stage(place)
     elif place[0] == "gate" and len(place) > 2:
         model = _GATE_TABLES[str(place[1])]
     else:
         model = _TABLES[str(place[0])] if len(place) > 1 else Recipe
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _inside_stage(place: _Place) -> type[BaseModel]:
+    """The table within a stage that holds ``place``: ``("stage", 0, "guard", 1, "suite", "limit")`` is a suite's."""
+    if place[2] == "lora":
+        return LoraTable
+    return SuiteTable if "suite" in place[4:-1] else GuardTable
 
 
 def _stage(place: _Place, tables: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -212,7 +219,10 @@ def _line(place: _Place, text: str) -> int | None:
             header = [part.strip().strip("\"'") for part in table[2].split(".")]
             if table[1] == "[[":
                 counts[table[2]] = counts.get(table[2], -1) + 1
-                header = [*header, str(counts[table[2]])]
+                inner = {name: -1 for name in counts if name.startswith(f"{table[2]}.")}
+                counts |= inner  # [[stage.guard]] counts anew in every [[stage]]
+                outer = [str(counts[header[0]])] if len(header) > 1 and header[0] in counts else []
+                header = [header[0], *outer, *header[1:], str(counts[table[2]])]
             elif header[0] in counts:
                 header = [header[0], str(counts[header[0]]), *header[1:]]
         key = re.match(r"\s*([\w.\"'-]+)\s*=", line)

@@ -36,6 +36,50 @@ class LoraTable(Table):
     rslora: bool = False
 
 
+class SuiteTable(Table):
+    """One evaluation suite."""
+
+    tasks: str
+    """``world:NAME`` (its held-out split) or your own file of tasks."""
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    verifier: str | None = None
+    columns: dict[str, str] | None = None
+    world: dict[str, Any] | None = None
+    limit: Count = 500
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 is greedy; above 0 the greedy result is measured beside it, as ``NAME-greedy``."""
+    samples_per_task: Count = 1
+    max_new_tokens: Count = 128
+
+
+class GuardTable(Table):
+    """A suite that the policy must not fall behind on while it trains; see ``docs/guards.md``."""
+
+    suite: str | SuiteTable
+    """As in a gate; of a world the ``dev`` split is asked, so that the gate's items stay unseen. Always greedy."""
+    every: Count = 50
+    """Steps between two looks; the start and the last step are looked at too."""
+    limit: Count = 200
+    """Items of a suite that is named without a table of its own."""
+    metric: str = "accuracy"
+    max_drop: Annotated[float, Field(ge=0)] = 0.1
+    """How far the metric may fall, in its own unit."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """A drop triggers only if chance alone would show as much less often, at one look."""
+    action: Literal["watch", "stop", "roll_back", "lower_learning_rate", "lower_share"] = "roll_back"
+    """``watch`` only writes the curve."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """What the learning rate, or the domain's share, is multiplied by."""
+    max_times: Count = 3
+    """How often the action is taken before the stage stops."""
+    max_ungraded: Share = 0.1
+    """Share of the items that may lose their value before the stage stops for it."""
+    against: Literal["start", "best"] = "start"
+    """What a look is compared with."""
+    domain: str | None = None
+    """Whose share ``lower_share`` lowers: one of the stage's ``data``, the first if absent."""
+
+
 class StageTable(Table):
     """What every method has."""
 
@@ -62,6 +106,8 @@ class StageTable(Table):
     """Tokens of one forward and backward; chosen from the memory if absent. Changes speed, never numbers."""
     checkpoint_every: Count = 50
     """Steps between two checkpoints, hence at most what a killed run does again."""
+    guards: Annotated[tuple[GuardTable, ...], Field(strict=False, alias="guard")] = ()
+    """Suites that stop, roll back or slow the stage when they drop."""
 
 
 class OfflineTable(StageTable):
@@ -85,6 +131,8 @@ class SFTStage(OfflineTable):
     batch_size: Count = 16
     turns: Literal["all", "last"] = "all"
     """Which assistant turns are trained."""
+    shares: Annotated[tuple[float, ...], Field(strict=False)] | None = None
+    """Of the trained tokens, one for each source of ``data``, for example ``[0.8, 0.2]``; absent: all rows alike."""
 
 
 class DPOStage(OfflineTable):
@@ -137,22 +185,6 @@ STAGES: dict[str, type[SFTStage] | type[DPOStage] | type[GRPOStage] | type[DrGRP
     "grpo": GRPOStage,
     "dr_grpo": DrGRPOStage,
 }
-
-
-class SuiteTable(Table):
-    """One evaluation suite."""
-
-    tasks: str
-    """``world:NAME`` (its held-out split) or your own file of tasks."""
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    verifier: str | None = None
-    columns: dict[str, str] | None = None
-    world: dict[str, Any] | None = None
-    limit: Count = 500
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    """0 is greedy; above 0 the greedy result is measured beside it, as ``NAME-greedy``."""
-    samples_per_task: Count = 1
-    max_new_tokens: Count = 128
 
 
 class ReleaseTable(Table):

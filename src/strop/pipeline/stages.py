@@ -6,7 +6,7 @@ import functools
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from strop import files
 from strop.digests import digest_file, digest_json
 from strop.pipeline import builders
 from strop.pipeline.cards import phase_card
+from strop.pipeline.guarding import JOURNAL, Guarding
+from strop.pipeline.guards import Guard, guards_identity
 from strop.pipeline.lock import is_locked, locked
 from strop.pipeline.metrics_log import MetricsLog, metrics_log
 from strop.pipeline.recipe import AnyStage
@@ -44,7 +46,7 @@ _LEARNING = (
 )
 _CODE = ("segments.py", "batches.py", "pipeline/builders.py", *(f"{name}/**/*.py" for name in _LEARNING))
 # they change how a stage is told, cut or scheduled on the machine, not what it learns
-_NOT_IDENTITY = {"name", "data", "tasks", "validation", "columns", "verifier", "limit", "micro_batch_tokens"}
+_NOT_IDENTITY = {"name", "data", "tasks", "validation", "columns", "verifier", "limit", "micro_batch_tokens", "guards"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,9 @@ class StageJob:
     verifier: Verifier | None = None
     audit: Audit | None = None
     """How the verifier judged known answers."""
+    sizes: tuple[int, ...] = ()
+    """Rows of each source, where the stage mixes several; their rows stand one source behind the other."""
+    guards: tuple[Guard, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +117,8 @@ def stage_key(job: StageJob, parent: ModelRef) -> str:
             "validation": job.validation_digest,
             "verifier": job.verifier.digest if job.verifier else "",
             "seed": job.seed,
+            "sizes": job.sizes if settings.get("shares") else (),
+            "guards": guards_identity(job.guards) if job.guards else (),
         }
     )[:32]
 
@@ -162,62 +169,130 @@ def _sweep(folder: Path, key: str) -> None:
 
 
 def _train(job: StageJob, parent: ModelRef, folder: Path, work: Path, progress: Progress) -> None:
+    start = time.monotonic()
+    guarding = Guarding(job, work)
+    policy = _load(job, parent)
+    while not guarding.standing.stopped:
+        if _leg(job, policy, work, guarding, progress):
+            break
+        policy = _load(job, parent)
+    best_step = _restore(job, policy, work, guarding)
+    policy.save(folder / "model")
+    for name in (METRICS, JOURNAL):
+        if (work / name).exists():
+            files.write_text(folder / name, (work / name).read_text())
+    seconds = time.monotonic() - start
+    files.write_json(folder / RECORD, _record(job, parent, policy, guarding, best_step, seconds))
+
+
+def _load(job: StageJob, parent: ModelRef) -> Policy:
+    """The policy as it stands when the stage begins."""
     from strop.models import Policy
+
+    lora = builders.make_lora(job.stage.lora)
+    return Policy.load(parent.source, lora=lora, seed=job.seed, adapter=job.stage.adapter or "continue")
+
+
+def _leg(job: StageJob, policy: Policy, work: Path, guarding: Guarding, progress: Progress) -> bool:
+    """Train until the steps end, which is True, or until a guard sends the stage elsewhere."""
     from strop.pipeline.validation import make_validation
     from strop.training import latest_checkpoint
 
-    start = time.monotonic()
-    stage = job.stage
-    policy = Policy.load(
-        parent.source, lora=builders.make_lora(stage.lora), seed=job.seed, adapter=stage.adapter or "continue"
-    )
-    resume = latest_checkpoint(work / "checkpoints")
-    after_step = int(resume.name.rpartition("_")[2]) if resume else 0
-    with metrics_log(work / METRICS, after_step=after_step) as log:
+    newest = latest_checkpoint(guarding.checkpoints)
+    after_step = int(newest.name.rpartition("_")[2]) if newest else guarding.after_step
+    with metrics_log(work / METRICS, after_step=after_step, leg=guarding.standing.leg) as log:
+        is_done = True
         validation = make_validation(job, policy, work)
-        _steps(job, policy, work, resume, log, validation, progress)
+        if guarding.is_due(0):
+            is_done = _after_step(job, policy, None, guarding, log, validation, progress)
+        for step in _steps(job, policy, work, guarding, newest):
+            is_done = _after_step(job, policy, step, guarding, log, validation, progress)
+            if not is_done:
+                break
         log.sync()
-    best_step = validation.restore_best(policy) if validation is not None else job.num_steps
-    policy.save(folder / "model")
-    files.write_text(folder / METRICS, (work / METRICS).read_text())
-    seconds = time.monotonic() - start
-    files.write_json(folder / RECORD, _record(job, parent, policy, best_step, seconds))
+    return is_done
 
 
-def _steps(
-    job: StageJob,
-    policy: Policy,
-    work: Path,
-    resume: Path | None,
-    log: MetricsLog,
-    validation: Validation | None,
-    progress: Progress,
-) -> None:
+def _steps(job: StageJob, policy: Policy, work: Path, guarding: Guarding, newest: Path | None) -> Iterator[Step]:
+    """The steps of this leg that are not in its newest checkpoint."""
     from strop.training import train
 
     stage = job.stage
-    stream, objective = builders.build(stage, policy, job.rows, job.verifier, audit=job.audit, seed=job.seed, work=work)
-    steps = train(
+    stream, objective = builders.build(
+        stage, policy, job.rows, job.verifier, audit=job.audit, seed=job.seed, work=work, mixture=guarding.mixture
+    )
+    return train(
         policy,
         stream,
         objective,
-        optimizer=builders.make_optimizer(stage, low_rank=policy.lora is not None),
+        optimizer=guarding.optimizer(builders.make_optimizer(stage, low_rank=policy.lora is not None)),
         num_steps=job.num_steps,
         micro_batch_tokens=stage.micro_batch_tokens,
         seed=job.seed,
-        resume=resume,
+        resume=newest or guarding.origin,
+        may_change=() if newest else ("optimizer",),  # a leg goes on from another one's weights at its own rate
         identity=work.name,
     )
-    for step in steps:
-        is_last = step.number == job.num_steps
+
+
+def _after_step(
+    job: StageJob,
+    policy: Policy,
+    step: Step | None,
+    guarding: Guarding,
+    log: MetricsLog,
+    validation: Validation | None,
+    progress: Progress,
+) -> bool:
+    """Measure, tell and keep what a step (None: the start) came to; False where a guard ends the leg.
+
+    The order is what makes a kill harmless: the line of the metrics, the guard's weights, its journal, the checkpoint.
+    """
+    number = step.number if step is not None else 0
+    record: dict[str, Any] = {"stage": job.name, "step": 0, "num_tokens": 0.0}
+    if step is not None:
         record = step_record(job.name, step)
-        if validation is not None and (is_last or step.number % validation.every == 0):
-            record |= validation.measure(policy, step.number)
-        log.write(record)
-        progress(job.name, step.number, job.num_steps, record)
-        if is_last or step.number % stage.checkpoint_every == 0:
-            log.sync()
-            step.save(work / "checkpoints")
+    is_last = number == job.num_steps
+    look = guarding.look(policy, number, progress) if guarding.is_due(number) else None
+    if look is not None:
+        record |= {"leg": look.leg, **guarding.measured(look)}
+    elif guarding.guards:
+        record["leg"] = guarding.standing.leg
+    if validation is not None and (
+        look is not None if guarding.guards else _is_every(number, validation.every, is_last)
+    ):
+        record |= validation.measure(policy, number, may_keep=look is None or (look.is_held and number > 0))
+    log.write(record)
+    progress(job.name, number, job.num_steps, record)
+    if look is not None:
+        log.sync()
+        guarding.commit(look, step)
+        if look.order.course != "go_on":
+            return False
+    if step is not None and _is_every(number, job.stage.checkpoint_every, is_last):
+        log.sync()
+        step.save(guarding.checkpoints)
+    return True
+
+
+def _is_every(number: int, every: int, is_last: bool) -> bool:
+    return is_last or number % every == 0
+
+
+def _restore(job: StageJob, policy: Policy, work: Path, guarding: Guarding) -> int:
+    """Give the policy the weights that the stage keeps, and say of which step they are."""
+    from strop.training import load_best
+    from strop.training.checkpoint import read
+    from strop.training.validation import best
+
+    # of steps under guard only those that held are kept, which may be none
+    if job.validation and (not guarding.guards or best(work / "best") is not None):
+        return load_best(policy, work / "best").step
+    if not guarding.standing.stopped:
+        return job.num_steps
+    if guarding.held is not None:
+        policy.load_state(dict(read(guarding.held).policy))
+    return guarding.standing.held
 
 
 def step_record(name: str, step: Step) -> dict[str, Any]:
@@ -227,7 +302,9 @@ def step_record(name: str, step: Step) -> dict[str, Any]:
     return {"stage": name, "step": step.number, **{key: float(value) for key, value in step.metrics.items()}, **own}
 
 
-def _record(job: StageJob, parent: ModelRef, policy: Policy, best_step: int, seconds: float) -> dict[str, Any]:
+def _record(
+    job: StageJob, parent: ModelRef, policy: Policy, guarding: Guarding, best_step: int, seconds: float
+) -> dict[str, Any]:
     """What the result came from, so that any number of it traces to configuration, code and data."""
     return {
         "name": job.name,
@@ -242,6 +319,7 @@ def _record(job: StageJob, parent: ModelRef, policy: Policy, best_step: int, sec
         "data": {"digest": job.data_digest, "num_rows": len(job.rows), "validation_digest": job.validation_digest},
         "verifier": {"name": job.verifier.name, "digest": job.verifier.digest} if job.verifier else None,
         "audit": told_audit(job),
+        "guard": guarding.told(best_step),
         "output": {"model_digest": policy.digest(), "step": best_step},
         "lineage": {
             "recipe_digest": job.recipe_digest,

@@ -25,19 +25,14 @@ class Validation:
     folder: Path
     every: int
 
-    def measure(self, policy: Policy, step: int) -> dict[str, float]:
-        """The validation metrics of this step, prefixed; the weights are kept if they are the best so far."""
+    def measure(self, policy: Policy, step: int, *, may_keep: bool = True) -> dict[str, float]:
+        """The validation metrics of this step, prefixed; weights that may be kept are, if they are the best so far."""
         from strop.training import save_best, validate
 
         found = validate(policy, self.objective, self.batches)
-        save_best(policy, self.folder, step=step, loss=found["loss"])
+        if may_keep:
+            save_best(policy, self.folder, step=step, loss=found["loss"])
         return {f"validation_{name}": float(value) for name, value in found.items()}
-
-    def restore_best(self, policy: Policy) -> int:
-        """Put the best weights back into the policy, and say of which step they are."""
-        from strop.training import load_best
-
-        return load_best(policy, self.folder).step
 
 
 def make_validation(job: StageJob, policy: Policy, work: Path) -> Validation | None:
