@@ -20,7 +20,9 @@ from strop.cli import (
     drift,
     evaluate,
     explain,
+    failures,
     init,
+    label,
     model,
     release,
     run,
@@ -40,7 +42,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (run, init, check, train, evaluate, drift, audit, talk, explain, cache, release, model, doctor):
+for group in (
+    run,
+    init,
+    check,
+    train,
+    evaluate,
+    failures,
+    label,
+    drift,
+    audit,
+    talk,
+    explain,
+    cache,
+    release,
+    model,
+    doctor,
+):
     group.register(app)
 
 

@@ -32,6 +32,7 @@ def audit(
     all_: Annotated[bool, typer.Option("--all", help="Every verifier and world that runs on this machine.")] = False,
     tasks: Annotated[str | None, typer.Option(help="A file whose `answer` column gives right and wrong ones.")] = None,
     columns: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, repeatable, for that file.")] = None,
+    cases: Annotated[Path | None, typer.Option(help="A file of `strop failures --as cases`, instead.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Tasks of a world, over all its levels, or of a file.")] = 40,
     seed: Annotated[int, typer.Option(help="Of a world's tasks.")] = 0,
     accuracy: Annotated[float, typer.Option(min=0, max=1, help="The policy's, for the purity of what is kept.")] = 0.5,
@@ -62,7 +63,7 @@ def audit(
     workspace, mapping = Workspace.here(), parse_columns(columns or [])
 
     def find(name: str) -> Subject:
-        return find_subject(name, workspace, tasks=tasks, columns=mapping, limit=limit, seed=seed)
+        return find_subject(name, workspace, tasks=tasks, columns=mapping, limit=limit, seed=seed, kept_cases=cases)
 
     with console.Bars() as bars:
         named = set(verifiers or ())

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from strop.data.lineage import lineage_in, with_lineage
 from strop.data.readers import read_rows
 from strop.data.shapes import Kind, Read, Shape, recognise, rename, require
 from strop.digests import digest_json
@@ -84,7 +85,8 @@ def _read(
     found: list[Read] = []
     for row in rows:
         require(row, shape)
-        found.append(shape.read(row.values, row.where))
+        read, lineage = shape.read(row.values, row.where), lineage_in(row.values)
+        found.append(read if lineage is None or isinstance(read, Document) else with_lineage(read, lineage))
     return _identified(found)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from strop.data.lineage import is_written
 from strop.data.messages import as_turns, read_messages, read_sharegpt, read_tools
 from strop.data.readers import Row
 from strop.errors import DataError
@@ -185,7 +186,12 @@ def _document(values: Values, where: str) -> Document:
 def _task(column: str) -> Callable[[Values, str], Task]:
     def read(values: Values, where: str) -> Task:
         prompt = as_turns(values[column], "user", f"{where}, {column}")
-        rest = {key: value for key, value in values.items() if key not in (column, "id", "system", "tools", "slices")}
+        if is_written(values):  # by strop itself: no column of the reference can be taken for another one
+            rest: dict[str, Any] = dict(values["reference"])
+        else:
+            rest = {
+                key: value for key, value in values.items() if key not in (column, "id", "system", "tools", "slices")
+            }
         answer: list[Message] = []
         while prompt and prompt[-1].role == "assistant":
             answer.insert(0, prompt[-1])
@@ -202,7 +208,10 @@ def _task(column: str) -> Callable[[Values, str], Task]:
         tools = read_tools(values.get("tools"), f"{where}, tools")
         prompt = (*_system(values, where), *prompt)
         slices = _slices(values.get("slices"), where)
-        return Task(id=_id(values), prompt=prompt, tools=tools, reference=rest, slices=slices, source=where)
+        cluster = str(values.get("cluster") or "") if is_written(values) else ""
+        return Task(
+            id=_id(values), prompt=prompt, tools=tools, reference=rest, slices=slices, cluster=cluster, source=where
+        )
 
     return read
 

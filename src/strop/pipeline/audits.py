@@ -41,8 +41,10 @@ def find_subject(
     columns: Mapping[str, str] | None = None,
     limit: int = 40,
     seed: int = 0,
+    kept_cases: Path | None = None,
 ) -> Subject:
-    """The verifier of that name with its cases; ``tasks`` names a file whose ``answer`` column gives them instead.
+    """The verifier of that name with its cases; ``tasks`` names a file whose ``answer`` column gives them instead,
+    ``kept_cases`` one of cases as `strop failures --as cases` writes it.
 
     A world is asked for about ``limit`` tasks over all levels of its dial, a file for ``limit``. Raises: RecipeError,
     VerifierError, DataError.
@@ -51,6 +53,13 @@ def find_subject(
 
     is_source = name.startswith("world:") or benchmark_of(name) is not None
     _check_name(name, workspace)
+    if kept_cases is not None:
+        from strop.evals.feedback import read_cases
+
+        if tasks is not None or columns:
+            raise RecipeError("--cases brings its own tasks", do="leave out --tasks and --columns")
+        verifier = load_grader(None if is_source else name, name, workspace)
+        return Subject(name=name, verifier=verifier, cases=read_cases(kept_cases))
     if is_source and (tasks is not None or columns):
         raise RecipeError(f"`{name}` brings its own tasks", do="leave out --tasks and --columns, or name a verifier")
     if name.startswith("world:"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import strop
 from strop import files, report
+from strop.data.lineage import told_lineage
 from strop.digests import digest_json
 from strop.pipeline.evaluation import Results
 from strop.pipeline.prepare import Prepared
@@ -105,8 +106,10 @@ def _lineage(prepared: Prepared, stages: Sequence[Finished]) -> dict[str, str]:
         "base": prepared.base.digest,
         "chat template": prepared.base.template_digest,
     }
+    rows = {job.name: job.rows for job in prepared.jobs}
     for stage in stages:
         name = stage.record["name"]
+        digests |= {f"{name}: {what}": told for what, told in told_lineage(rows.get(name, ())).items()}
         digests[f"{name}: data"] = stage.record["data"]["digest"]
         if stage.record["verifier"]:
             digests[f"{name}: verifier"] = stage.record["verifier"]["digest"]

@@ -159,6 +159,8 @@ def load_grader(name: str | None, tasks: Source, workspace: Workspace) -> Verifi
                 do='name one: "my_rewards.py:score", "number" or "exact"',
             )
         return world_of(source).verifier
+    if name.startswith("world:"):
+        return world_of(name).verifier
     from strop.verifiers import load_verifier
 
     file, colon, function = name.rpartition(":")

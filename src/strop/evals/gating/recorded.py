@@ -102,7 +102,10 @@ def _require_same(side: str, identities: Json, results: Mapping[str, SuiteResult
 
 def _require_decision(report: Json, decision: Decision) -> None:
     found = json.loads(json.dumps(list(map(check_record, decision.checks))))
-    if found == report["checks"] and decision.outcome == report["outcome"]:
+    # tables and folders are read back in the order of their names
+    if decision.outcome == report["outcome"] and sorted(map(digest_json, found)) == sorted(
+        map(digest_json, report["checks"])
+    ):
         return
     told = {check["name"]: check for check in report["checks"]}
     odd = next((check for check in found if check != told.get(check["name"])), None)
