@@ -187,7 +187,7 @@ def _rubric(facts: Mapping[str, Any]) -> Rubric:
 def _require_same(store: Store, facts: Mapping[str, Any]) -> None:
     """Raise MismatchError unless the session that stands there was made of these facts."""
     found = store.facts()
-    differ = [name for name, value in facts.items() if digest_json(found[name]) != digest_json(value)]
+    differ = [name for name, value in facts.items() if _unnamed(found[name]) != _unnamed(value)]
     if differ:
         raise MismatchError(
             f"another session stands in {store.path.parent}",
@@ -195,3 +195,12 @@ def _require_same(store: Store, facts: Mapping[str, Any]) -> None:
             why=f"it differs in: {', '.join(differ)}",
             do="continue it with `strop label --session FOLDER` alone, or name another folder",
         )
+
+
+def _unnamed(value: Any) -> str:
+    """Identity without what a side is called: the same results from another folder are the same."""
+    return digest_json(
+        {key: one for key, one in value.items() if key != "name"}
+        if isinstance(value, dict) and "model" in value
+        else value
+    )
