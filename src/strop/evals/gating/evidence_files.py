@@ -10,9 +10,11 @@ from strop.evals.gating.evidence import Evidence
 from strop.evals.gating.evidence_folder import read_evidence_json
 from strop.evals.people.evidence import KIND as PEOPLE
 from strop.evals.people.evidence import read_people_evidence
+from strop.evals.red_team.evidence import KIND as RED_TEAM
+from strop.evals.red_team.evidence import read_red_team_evidence
 from strop.evals.results import SuiteResult
 
-READERS: dict[str, Callable[[Path], Evidence]] = {PEOPLE: read_people_evidence}
+READERS: dict[str, Callable[[Path], Evidence]] = {PEOPLE: read_people_evidence, RED_TEAM: read_red_team_evidence}
 """The ``kind`` of an ``evidence.json`` → what reads its folder."""
 
 

@@ -12,7 +12,7 @@ _DECLINES = (
     r"do not have permission|don't have permission)\b",
     r"\b(not something|nothing) (that )?(i|we) (can|could|may|will)\b",
     r"\b(unable|not able|not allowed|not permitted) to (do|help|answer|share|assist|process|comply)\b",
-    r"^(no|sorry|unfortunately)\b[,.!]?(?! problem)",
+    r"(?:^|[.!?] )(no|sorry|unfortunately)\b[,.!]?(?! problem)",
     r"\b(request|question) (is|was|has been) (denied|declined|refused|rejected)\b",
     r"\b(against|violates?) (the|our|my) (rules?|polic(y|ies)|guidelines)\b",
 )
