@@ -17,6 +17,7 @@ from strop.errors import UserError
 _PLAIN_WIDTH = 120
 _LINE_EVERY_S = 5.0
 _SHOWN = ("loss", "pass_rate", "validation_loss", "accuracy", "margin", "mean_reward", "tokens_per_s")
+_EVALUATING = ("passed", "items_per_s", "cost")
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -90,4 +91,4 @@ def shown_metrics(metrics: Mapping[str, Any]) -> str:
     found = dict(metrics)
     if found.get("num_tokens") and found.get("seconds"):
         found["tokens_per_s"] = round(found["num_tokens"] / found["seconds"])
-    return "  ".join(f"{name} {found[name]:.4g}" for name in _SHOWN if name in found)
+    return "  ".join(f"{name} {found[name]:.4g}" for name in (*_SHOWN, *_EVALUATING) if name in found)

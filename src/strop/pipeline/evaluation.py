@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strop.digests import digest_json
 from strop.errors import RecipeError
 from strop.pipeline.prepare import lowest
 from strop.pipeline.reading import nearest
-from strop.pipeline.recipe import SuiteTable
+from strop.pipeline.recipe import PriceTable, SuiteTable
 from strop.pipeline.sources import benchmark_of, load_grader, read_rows, world_of
 from strop.pipeline.stages import ModelRef
 from strop.pipeline.workspace import Workspace
-from strop.types import Completion, Progress, SamplingParams
+from strop.types import Completion, Progress, Sampler, SamplingParams
 
 if TYPE_CHECKING:
     from strop.chat import ChatTemplate
-    from strop.evals import GateConfig, Suite, SuiteResult
+    from strop.evals import GateConfig, Price, Suite, SuiteResult
 
+SERVER_KEY = "STROP_SERVER_KEY"
+"""The environment variable that holds a server's key, where it wants one."""
 Results = Mapping[str, "SuiteResult"]
 """Suite name → what a model did on it."""
 
@@ -31,6 +35,7 @@ class SuiteRun:
     suite: Suite
     params: SamplingParams
     samples_per_task: int
+    price: Price | None = None
 
 
 def load_suites(
@@ -54,6 +59,7 @@ def load_suites(
             suite=_suite(table, workspace, lowest(table.limit, limit) or table.limit, world_split),
             params=SamplingParams(max_new_tokens=table.max_new_tokens, temperature=table.temperature, seed=seed),
             samples_per_task=table.samples_per_task,
+            price=_price(table.price),
         )
         runs += [run, _greedy_twin(run)] if table.temperature > 0 else [run]
     names = [run.suite.name for run in runs]
@@ -120,11 +126,24 @@ def _verifier(table: SuiteTable, workspace: Workspace) -> Any:
     return load_grader(table.verifier, table.tasks, workspace)
 
 
+def _price(table: PriceTable | None) -> Price | None:
+    from strop.evals import Price
+
+    if table is None:
+        return None
+    return Price(
+        per_million_prompt_tokens=table.prompt,
+        per_million_completion_tokens=table.completion,
+        per_call=table.call,
+    )
+
+
 def _greedy_twin(run: SuiteRun) -> SuiteRun:
     return SuiteRun(
         suite=replace(run.suite, name=f"{run.suite.name}-greedy"),
         params=replace(run.params, temperature=0.0),
         samples_per_task=1,
+        price=run.price,
     )
 
 
@@ -134,11 +153,13 @@ def evaluate_model(
     suites: Sequence[SuiteRun],
     folder: Path | None,
     progress: Progress | None = None,
+    sampler: Sampler | None = None,
 ) -> dict[str, SuiteResult]:
-    """The model's result on each suite; ``folder`` keeps them by content."""
+    """The model's result on each suite; ``folder`` keeps the answers by content, ``sampler`` gives them if not this
+    process."""
     from strop.evals import evaluate
 
-    sampler = LazySampler(model.source)
+    sampler = sampler or LazySampler(model.source)
 
     def told(label: str, done: float, total: float, metrics: Mapping[str, float]) -> None:
         if progress is not None:
@@ -152,11 +173,32 @@ def evaluate_model(
             model_digest=model.digest,
             params=run.params,
             samples_per_task=run.samples_per_task,
+            price=run.price,
             folder=folder,
             progress=told,
         )
         for run in suites
     }
+
+
+def served_by(server: str, model: ModelRef, template: ChatTemplate) -> tuple[ModelRef, Sampler]:
+    """The model as ``URL#NAME`` serves it, and the sampler that asks there with ``model``'s own template.
+
+    What a server runs cannot be seen: its identity is what was asked for, never the folder's own, and kept answers are
+    those of that URL, name and folder. Raises: RecipeError without a URL and a name.
+    """
+    from strop.sampling.remote import RemoteSampler
+
+    url, _, name = server.partition("#")
+    if not url.startswith(("http://", "https://")) or not name:
+        raise RecipeError(
+            f"`{server}` names no served model",
+            why="a server is its API's address, #, and the model's name there",
+            do="write e.g. --server http://127.0.0.1:8000/v1#my-model",
+        )
+    digest = digest_json({"server": url, "name": name, "folder": model.digest})
+    sampler = RemoteSampler(url, name, template=template, api_key_env=SERVER_KEY if SERVER_KEY in os.environ else None)
+    return replace(model, digest=digest), sampler
 
 
 class LazySampler:

@@ -36,11 +36,22 @@ class LoraTable(Table):
     rslora: bool = False
 
 
+class PriceTable(Table):
+    """What asking costs, in any currency."""
+
+    prompt: Annotated[float, Field(ge=0)]
+    """Per million prompt tokens."""
+    completion: Annotated[float, Field(ge=0)]
+    """Per million answer tokens."""
+    call: Annotated[float, Field(ge=0)] = 0.0
+    """Per call of a tool."""
+
+
 class SuiteTable(Table):
     """One evaluation suite."""
 
     tasks: str
-    """``world:NAME`` (its held-out split) or your own file of tasks."""
+    """``world:NAME`` (its held-out split), ``KIND:WORLD`` such as ``fresh:finance``, or your own file of tasks."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     verifier: str | None = None
     columns: dict[str, str] | None = None
@@ -50,6 +61,7 @@ class SuiteTable(Table):
     """0 is greedy; above 0 the greedy result is measured beside it, as ``NAME-greedy``."""
     samples_per_task: Count = 1
     max_new_tokens: Count = 128
+    price: PriceTable | None = None
 
 
 class GuardTable(Table):

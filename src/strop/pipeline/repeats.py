@@ -19,7 +19,7 @@ def repeats_table(result: SuiteResult, *, seed: int) -> report.Table | None:
         return None
     rows = [
         report.Row(
-            label=f"{one.k}",
+            label=f"k = {one.k}",
             cells=(
                 _measured(one.any_passes, "percent"),
                 _measured(one.all_pass, "percent"),
