@@ -9,9 +9,10 @@ from typing import Any
 
 from strop.digests import digest_json
 from strop.errors import MismatchError
-from strop.evals.gating.config import parse_gate_config
+from strop.evals.gating.config import GateConfig, parse_gate_config
 from strop.evals.gating.decide import gate
 from strop.evals.gating.evidence import BlockingTest, Evidence
+from strop.evals.people.evidence import bind_people
 from strop.evals.results import SuiteResult
 from strop.types import Check, Decision, Json
 
@@ -44,6 +45,20 @@ def _finding(found: Check | BlockingTest) -> dict[str, Any]:
     if isinstance(found, Check):
         return check_record(found)
     return {"name": found.name, "p_value": found.p_value, "told": found.told, "numbers": dict(found.numbers)}
+
+
+def evidence_heard(
+    candidate: Mapping[str, SuiteResult],
+    baseline: Mapping[str, SuiteResult] | None,
+    config: GateConfig,
+    evidence: Sequence[Evidence],
+) -> list[Evidence]:
+    """The evidence as the gate hears it: sessions of people held to the rule and to the two models."""
+    return bind_people(config.people, evidence, candidate=_model(candidate) or "", baseline=_model(baseline))
+
+
+def _model(results: Mapping[str, SuiteResult] | None) -> str | None:
+    return next((result.digests["model"] for result in (results or {}).values()), None)
 
 
 def evidence_of(report: Json) -> tuple[RecordedEvidence, ...]:
@@ -84,7 +99,9 @@ def repeat(report: Json, candidate: Mapping[str, SuiteResult], baseline: Mapping
         _require_same("baseline", report["baseline"], baseline)
     if digest_json(report["config"]) != report["config_digest"]:
         raise MismatchError("the report's configuration is not what its digest says")
-    decision = gate(candidate, baseline, parse_gate_config(report["config"]), evidence_of(report))
+    # what people said is in the report as it was heard then: their rule speaks of how old it may be
+    config = parse_gate_config(report["config"]).model_copy(update={"people": None})
+    decision = gate(candidate, baseline, config, evidence_of(report))
     _require_decision(report, decision)
     return decision
 

@@ -14,7 +14,7 @@ from strop.errors import MismatchError
 from strop.evals.gating.config import GateConfig
 from strop.evals.gating.evidence import Evidence
 from strop.evals.gating.page import gate_page
-from strop.evals.gating.recorded import check_record, content_digest, evidence_record
+from strop.evals.gating.recorded import check_record, content_digest, evidence_heard, evidence_of, evidence_record
 from strop.evals.results import SuiteResult
 from strop.files import write_json, write_text
 from strop.types import Decision, Json
@@ -39,6 +39,7 @@ def gate_report(
     report and the saved results (``recorded.repeat``).
     """
     settings = config.model_dump(mode="json")
+    heard = evidence_heard(candidate, baseline, config, evidence)
     report: dict[str, Any] = {
         "format": _FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -49,7 +50,7 @@ def gate_report(
         "checks": list(map(check_record, decision.checks)),
         "candidate": _identities(candidate),
         "baseline": None if baseline is None else _identities(baseline),
-        "evidence": list(map(evidence_record, evidence)),
+        "evidence": list(map(evidence_record, heard)),
         "config": settings,
         "config_digest": digest_json(settings),
     }
@@ -95,7 +96,7 @@ def write_gate_report(
     """
     path = Path(folder) / "gate_report.json"
     report = gate_report(decision, candidate, baseline, config, evidence, who=who)
-    write_text(path.with_suffix(".html"), gate_page(report, decision, candidate, baseline, evidence))
+    write_text(path.with_suffix(".html"), gate_page(report, decision, candidate, baseline, evidence_of(report)))
     write_json(path, report)
     return path
 
