@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from strop.evals.metrics import mean
 from strop.evals.results import SuiteResult
 from strop.types import Completion, Task, Verdict
+from strop.verifiers.numbers import marked_answer
 from strop.verifiers.text import normalise
 
 COVERAGES = (0.25, 0.5, 0.75, 1.0)
@@ -113,16 +114,22 @@ def calibration_of(result: SuiteResult) -> Calibration | None:
 
 def agreement_of(result: SuiteResult) -> Calibration | None:
     """The same with self-consistency as the confidence: of several answers to a task, the share that says the most
-    frequent one, right or wrong as that is (texts are compared after ``normalise``; ties take the first said).
+    frequent one, right or wrong as that is. What an answer marks as its answer is compared, else all of it, after
+    ``normalise``; ties take the first said.
 
     None where no task has two graded answers. *Source*: Wang et al. 2022, "Self-consistency".
     """
     stated, right = [], []
     for item in result.items:
-        said = [(normalise(sample.text), sample.passed) for sample in item.samples if sample.is_graded]
+        said = [(_final(sample.text), sample.passed) for sample in item.samples if sample.is_graded]
         if len(said) < 2:
             continue
         text, times = Counter(text for text, _ in said).most_common(1)[0]
         stated.append(times / len(said))
         right.append(dict(said)[text])
     return calibrate(stated, right)
+
+
+def _final(text: str) -> str:
+    marked = marked_answer(text)
+    return normalise(text if marked is None else marked)

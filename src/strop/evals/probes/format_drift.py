@@ -89,7 +89,7 @@ class Drift:
     slope: float
     """Change a turn, the mean of the conversations' own least-squares slopes; negative: the format is lost."""
     interval: Interval | None
-    """95 %, over conversations; None for fewer than two."""
+    """95 %, over conversations; None where fewer than two, or no two that differ, leave the spread unknown."""
     num_conversations: int
 
 
@@ -113,7 +113,7 @@ def drift(points: Sequence[tuple[str, int, float]], metric: str = "schema_valid"
         metric=metric,
         by_depth={at: mean([value for _, depth, value in points if depth == at]) or 0.0 for at in depths},
         slope=average,
-        interval=mean_interval(slopes) if len(slopes) > 1 else None,
+        interval=mean_interval(slopes) if len(set(slopes)) > 1 else None,
         num_conversations=len(slopes),
     )
 

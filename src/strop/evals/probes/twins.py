@@ -67,8 +67,13 @@ def _difference(pairs: list[_Pair]) -> TwinDifference | None:
     mean = (sum(after) - sum(before)) / len(pairs)
     interval = None
     if len(set(clusters)) > 1:
-        is_single = len(set(clusters)) == len(clusters)
-        interval = paired_difference(after, before, clusters=None if is_single else clusters)[1]
+        if len({now - was for now, was in zip(after, before, strict=True)}) == 1:
+            # No spread: the bootstrap would have no width. One pair a cluster keeps what so few clusters leave open.
+            one = {cluster: at for at, cluster in enumerate(clusters)}.values()
+            interval = paired_difference([after[at] for at in one], [before[at] for at in one])[1]
+        else:
+            is_single = len(set(clusters)) == len(clusters)
+            interval = paired_difference(after, before, clusters=None if is_single else clusters)[1]
     return TwinDifference(
         num_pairs=len(pairs),
         plain=sum(before) / len(pairs),
