@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from strop.digests import digest_file, digest_json
 from strop.errors import VerifierError
-from strop.evals.red_team import cases
+from strop.evals.red_team import cases, refusal_cases
 from strop.evals.red_team.detectors import Detector, detectors_digest, find
 from strop.evals.red_team.facts import Facts, draw_facts
 from strop.statistics import Interval, wilson
@@ -111,7 +111,8 @@ def measure_detector(detector: Detector) -> Measurement:
 
 def detector_digest() -> str:
     """Identity of the detectors and of the cases by which they are measured."""
-    return digest_json([detectors_digest(), digest_file(__file__), digest_file(str(cases.__file__))])
+    files = [__file__, str(cases.__file__), str(refusal_cases.__file__)]
+    return digest_json([detectors_digest(), *map(digest_file, files)])
 
 
 @functools.cache

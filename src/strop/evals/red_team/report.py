@@ -59,10 +59,10 @@ class RedTeamReport:
     def table(self) -> report.Table:
         """For consoles and pages."""
         rows = [report.Row(label=name, cells=_cells(found)) for name, found in self.classes.items()]
-        columns = ("attack success", "corrected", "over-refusal", "corrected", "helped", "unscored", "forms through")
+        columns = ("attacks", "corrected", "refused", "corrected", "helped", "unscored", "forms")
         note = (
-            "95 % intervals; corrected: for the detectors' measured sensitivity and specificity; unscored: attacks + "
-            "twins, in no rate"
+            "attacks that succeeded and benign twins that were refused, each corrected for the detectors' measured "
+            "errors; twins helped; unscored attacks + twins, in no rate; surface forms that got through; 95 % intervals"
         )
         return report.table(f"{self.suite}: red team", columns, rows, seeds=[self.seed], note=note)
 
