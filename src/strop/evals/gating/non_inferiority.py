@@ -20,10 +20,13 @@ Side = Literal["below", "above"]
 """Which is to be shown: that the drop lies below the margin (no worse), or above it (too much worse)."""
 NUM_RATES = 64
 """Rates of change at which the exact test's level is held; see ``exact_p_value``."""
-NUM_BETS = 16
+NUM_BETS = 8
+"""Stakes of the betting test; half of the money goes on the largest, which pays where hardly anything changes."""
 POWER = 0.8
 _ROUNDING = 1e-9
 _NUM_SPREADS = 7.0
+_STAKES = 4.0
+"""By how much splitting the money over bets raises what a bet must win, about; as simulated."""
 
 
 def margin_p_value(
@@ -64,33 +67,46 @@ def exact_p_value(num_items: int, gained: int, lost: int, margin: float, side: S
     p = max over ψ of P(z ≥ z_observed | gain rate (ψ - m) / 2, loss rate (ψ + m) / 2); ≤ for ``above``
 
     Tango's z only orders the outcomes: the level holds because the worst rate ψ of changed items is taken, over
-    ``NUM_RATES`` rates from the margin to 1, densest near the margin. Nothing changed: (1 - m)^n. A test against a
-    drop of exactly the margin, which is the worst of those at least as large. *Source*: Barnard 1945 (the maximum over
-    the nuisance rate); for paired rates Hsueh, Liu and Chen 2001. Raises: ValueError for counts that cannot be.
+    ``NUM_RATES`` rates from the margin to 1, spaced as their standard error. Of drops that large one of exactly the
+    margin is the hardest to tell. *Source*: Barnard 1945 (the maximum over the nuisance rate); for paired rates Hsueh,
+    Liu and Chen 2001. Raises: ValueError for counts that cannot be.
     """
     if min(gained, lost) < 0 or gained + lost > num_items or num_items < 1:
         raise ValueError(f"{gained} gained and {lost} lost of {num_items} items cannot be")
     observed = float(score(num_items, np.array([float(gained)]), np.array([float(lost)]), margin)[0])
+    most_lost = _most_lost(num_items, margin, observed - _ROUNDING if side == "below" else observed + _ROUNDING)
     worst = 0.0
-    for change_rate in margin + (1 - margin) * np.linspace(0, 1, NUM_RATES) ** 2:
-        worst = max(worst, _tail(num_items, float(change_rate), margin, observed, side))
+    for change_rate in margin + (1 - margin) * np.sin(np.linspace(0, np.pi / 2, NUM_RATES)) ** 2:
+        worst = max(worst, _tail(num_items, float(change_rate), margin, most_lost, side))
     return min(1.0, worst)
 
 
-def _tail(n: int, change_rate: float, margin: float, observed: float, side: Side) -> float:
+def _most_lost(n: int, margin: float, observed: float) -> NDArray[np.float64]:
+    """For each number of gained items the largest number of lost ones with z ≥ observed, -1 if none; z falls in it."""
+    gained = np.arange(n + 1, dtype=np.float64)
+    holds, fails = np.full(n + 1, -1.0), n - gained + 1
+    while (fails - holds > 1).any():
+        middle = np.floor((holds + fails) / 2)
+        is_held = (score(n, gained, middle, margin) >= observed) | (middle < 0)
+        holds, fails = np.where(is_held, middle, holds), np.where(is_held, fails, middle)
+    return holds
+
+
+def _tail(n: int, change_rate: float, margin: float, most_lost: NDArray[np.float64], side: Side) -> float:
     """P(z as far as the observed one), over the outcomes within seven standard deviations: the rest is below 1e-9."""
     gain_rate, loss_rate = max(0.0, (change_rate - margin) / 2), min(1.0, (change_rate + margin) / 2)
-    gained, lost = _likely(n, gain_rate)[:, None], _likely(n, loss_rate)[None, :]
-    z = score(n, gained, lost, margin)
-    is_as_far = z >= observed - _ROUNDING if side == "below" else z <= observed + _ROUNDING
-    unchanged = n - gained - lost
-    is_possible = unchanged >= 0
+    gained, lost = _likely(n, gain_rate), _likely(n, loss_rate)
+    limit = most_lost[gained.astype(int)][:, None]
+    is_as_far = lost <= limit if side == "below" else lost > limit
+    unchanged = n - gained[:, None] - lost
     logs = _log_factorials(n)
     rest = max(0.0, 1 - gain_rate - loss_rate)
-    log_chance = logs[n] - logs[gained.astype(int)] - logs[lost.astype(int)]
-    log_chance = log_chance - logs[np.maximum(unchanged, 0).astype(int)]
-    log_chance += _times_log(gained, gain_rate) + _times_log(lost, loss_rate) + _times_log(unchanged, rest)
-    return float(np.exp(log_chance[is_as_far & is_possible]).sum())
+    log_gained = logs[n] - logs[gained.astype(int)] + _times_log(gained, gain_rate)
+    log_lost = _times_log(lost, loss_rate) - logs[lost.astype(int)]
+    rows, columns = np.nonzero(is_as_far & (unchanged >= 0))
+    remaining = unchanged[rows, columns]
+    log_rest = _times_log(remaining, rest) - logs[remaining.astype(int)]
+    return float(np.exp(log_gained[rows] + log_lost[columns] + log_rest).sum())
 
 
 def _likely(n: int, rate: float) -> NDArray[np.float64]:
@@ -111,7 +127,7 @@ def _times_log(count: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
 def betting_p_value(worsenings: Sequence[float], clusters: Sequence[str], margin: float, side: Side = "below") -> float:
     """The p-value of "the mean worsening is ``margin`` or more" (``above``: "or less") for clusters, scores and means.
 
-    p = 1 / mean over λ of Π_c (1 + λ y_c),  y_c = Σ_{i in c} (margin - w_i) / (size of the largest cluster), ≥ -1 + m
+    p = 1 / Σ_λ share_λ Π_c (1 + λ y_c),  y_c = Σ_{i in c} (margin - w_i) / (size of the largest cluster), ≥ -1 + m
 
     A gambler who stakes the share λ on each cluster cannot gain on average if the hypothesis holds, so he multiplies
     his money by 20 at most once in 20 times: valid at every number of clusters and for every distribution in [-1, 1],
@@ -126,11 +142,11 @@ def betting_p_value(worsenings: Sequence[float], clusters: Sequence[str], margin
         sizes[cluster] = sizes.get(cluster, 0) + 1
     y = np.array(list(sums.values())) / max(sizes.values())
     largest = 1 / (1 - sign * margin)
-    bets = np.geomspace(margin / 2, largest, NUM_BETS)
+    bets = np.geomspace(margin, largest, NUM_BETS)
+    shares = np.array([0.5 / (NUM_BETS - 1)] * (NUM_BETS - 1) + [0.5])
     with np.errstate(divide="ignore"):
-        logs = np.log(np.maximum(1 + bets[:, None] * y[None, :], 0.0)).sum(axis=1)
-    wealth = float(np.logaddexp.reduce(logs)) - math.log(NUM_BETS)
-    return math.exp(min(0.0, -wealth))
+        logs = np.log(np.maximum(1 + bets[:, None] * y[None, :], 0.0)).sum(axis=1) + np.log(shares)
+    return math.exp(min(0.0, -float(np.logaddexp.reduce(logs))))
 
 
 # ---------------------------------------------------------------------------------------------------------- planning
@@ -139,14 +155,16 @@ def betting_p_value(worsenings: Sequence[float], clusters: Sequence[str], margin
 def items_needed(worsenings: Sequence[float], clusters: Sequence[str], margin: float, alpha: float) -> int:
     """About how many items show a drop below ``margin`` 4 times in 5, if in truth nothing changed on average.
 
-    n = N (reach · s / m)², s² = Σ_c (Σ_{i in c} w_i)² / N²; at least N / K · ln α / ln(1 - m): what it takes when
-    nothing changes. ``reach`` is z_α + z_β for the exact test and z_β + √(z_β² + 2 ln 1/α) for betting.
+    n = N (reach · s / m)² + N / (K m), s² = Σ_c (Σ_{i in c} w_i)² / N²; at least N / K · ln α / ln(1 - m), what it
+    takes when nothing changes at all; the second term is for whole counts. ``reach`` is z_α + z_β for the exact test
+    and z_β + √(z_β² + 2 ln 4/α) for betting, whose money is split.
     """
     _require(worsenings, margin)
     num_items, num_clusters, spread = _spread(worsenings, clusters)
     is_exact = num_clusters == num_items and {*worsenings} <= {-1.0, 0.0, 1.0}
-    few = num_items / num_clusters * math.log(alpha) / math.log1p(-margin)
-    return math.ceil(max(few, num_items * (_reach(alpha, is_exact) * spread / margin) ** 2))
+    few = num_items / num_clusters * math.log(alpha if is_exact else alpha / 2) / math.log1p(-margin)
+    many = num_items * (_reach(alpha, is_exact) * spread / margin) ** 2 + num_items / num_clusters / margin
+    return math.ceil(max(few, many if spread else 0.0))
 
 
 def margin_in_reach(worsenings: Sequence[float], clusters: Sequence[str], alpha: float) -> float:
@@ -171,7 +189,7 @@ def _reach(alpha: float, is_exact: bool) -> float:
     z_power = normal_quantile(2 * POWER - 1)
     if is_exact:
         return normal_quantile(1 - 2 * alpha) + z_power
-    return z_power + math.sqrt(z_power**2 + 2 * math.log(1 / alpha))
+    return z_power + math.sqrt(z_power**2 + 2 * math.log(_STAKES / alpha))
 
 
 def _spread(worsenings: Sequence[float], clusters: Sequence[str]) -> tuple[int, int, float]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from strop.errors import MismatchError
-from strop.evals.results import SuiteResult
+from strop.evals.results import ItemResult, SuiteResult
+
+_Sliced = TypeVar("_Sliced", "Pair", ItemResult)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,14 @@ def pairs_of(metric: str, result: SuiteResult, before: SuiteResult) -> list[Pair
     ]
 
 
-def within(pairs: Sequence[Pair], where: str | None) -> list[Pair]:
-    """The pairs of a slice; all for None."""
+def applying(metric: str, result: SuiteResult) -> list[ItemResult]:
+    """The items to which a metric applies."""
+    return [item for item in result.items if item.value(metric) is not None]
+
+
+def within(found: Sequence[_Sliced], where: str | None) -> list[_Sliced]:
+    """The pairs or items of a slice; all for None."""
     if where is None:
-        return list(pairs)
+        return list(found)
     key, _, value = where.partition("=")
-    return [pair for pair in pairs if pair.slices.get(key) == value]
+    return [one for one in found if one.slices.get(key) == value]

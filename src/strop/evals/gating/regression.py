@@ -14,7 +14,7 @@ from strop.errors import RecipeError
 from strop.evals.gating.companions import beside
 from strop.evals.gating.config import GateConfig
 from strop.evals.gating.keys import Place, drop_places, margins_by_place
-from strop.evals.gating.pairs import Pair, pairs_of, within
+from strop.evals.gating.pairs import Pair, applying, pairs_of, within
 from strop.evals.gating.thresholds import NUM_NAMED
 from strop.evals.metrics import mean
 from strop.evals.results import SuiteResult
@@ -70,11 +70,12 @@ def compare(
         )
     found: list[Comparison] = []
     for name, result in candidate.items():
+        slices = result.slice_names()
         for metric in (metric for metric, rule in result.metrics.items() if rule.is_gate):
-            pairs = pairs_of(metric, result, baseline[name])
-            for where in [None, *result.slice_names()]:
+            pairs, before = pairs_of(metric, result, baseline[name]), applying(metric, baseline[name])
+            for where in [None, *slices]:
                 place, inside = Place(name, metric, where), within(pairs, where)
-                num_before = sum(item.value(metric) is not None for item in baseline[name].within(where))
+                num_before = len(within(before, where))
                 is_asked = place in margins or place in drops
                 few = len(inside) if where else num_before
                 if is_asked or few >= config.min_group_items:
@@ -235,11 +236,10 @@ def _by_margin(
     needed = items_needed(worsenings, clusters, margin, alpha)
     in_reach = margin_in_reach(worsenings, clusters, alpha)
     numbers |= {"items_needed": needed, "margin_in_reach": in_reach}
-    enough = f"about {needed} items would show it if nothing changed" if needed > len(worsenings) else "it fell"
-    reason = (
-        f"{moved}, {test} p = {p_value:.2g}: neither a regression nor its absence is shown; {enough}; with these "
-        f"items a margin of {in_reach:.2g} could be shown"
-    )
+    told = f"about {needed} items would show it 4 times in 5 if nothing changed, and these a margin of {in_reach:.2g}"
+    if needed <= len(worsenings):
+        told = "an unchanged candidate would have shown it 4 times in 5"
+    reason = f"{moved}, {test} p = {p_value:.2g}: neither a regression nor its absence is shown; {told}"
     return "INSUFFICIENT", reason
 
 
