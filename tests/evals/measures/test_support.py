@@ -4,8 +4,9 @@ import pytest
 
 from measured_answers import RIGHT, said, task
 from strop.evals import ItemResult
-from strop.evals.measures import measure_support, metrics_of
-from strop.types import Message
+from strop.evals.measures import measure_support, metrics_of, with_calls
+from strop.types import Message, ToolCall
+from strop.worlds import get_world
 from suite_outcomes import result, sample
 
 EVIDENCE = {"erp": {"sales": 1200, "legal": 300}, "policy": {"limit": 5000}}
@@ -59,3 +60,29 @@ def test_an_answer_that_claims_nothing_divides_by_nothing(text: str) -> None:
 def test_without_evidence_nothing_is_measured() -> None:
     asked = task(prompt=[Message(role="user", content="What is it?")])
     assert set(measure_support(asked, said("It is 7."), RIGHT).values()) == {None}
+
+
+@pytest.mark.capability("EV-22")
+def test_what_a_tool_was_asked_belongs_to_what_it_told() -> None:
+    call = ToolCall(name="query_erp", arguments={"department": "sales", "region": "East", "quarter": "Q3"})
+    shown = [
+        Message(role="user", content="What did sales East spend in Q3?"),
+        Message(role="assistant", tool_calls=(call,)),
+        Message(role="tool", name="query_erp", content='{"spent": 4503}'),
+    ]
+    right, wrong = "Sales East spent 4503 in Q3 [query_erp].", "Sales East spent 4503 in Q2 [query_erp]."
+    asked = with_calls(task(prompt=shown))
+    assert measure_support(asked, said(right), RIGHT)["grounded_claims"] == 1.0
+    assert measure_support(asked, said(wrong), RIGHT)["grounded_claims"] == 0.0
+    assert measure_support(task(prompt=shown), said(right), RIGHT)["grounded_claims"] == 0.0
+    failed = [*shown[:2], Message(role="tool", name="query_erp", content='{"error": "no"}')]
+    assert "evidence" not in with_calls(task(prompt=failed)).reference
+
+
+def test_the_finance_worlds_reference_answers_rest_on_their_evidence_and_their_mutations_do_not() -> None:
+    world = get_world("finance")
+    asked = [with_calls(one) for one in world.tasks("test", 60) if one.reference["expects"] == "evidence"]
+    assert len(asked) > 10
+    for one in asked:
+        assert measure_support(one, said(one.reference["text"]), RIGHT)["grounded_claims"] == 1.0
+        assert measure_support(one, said("It is 1 [get_budget]."), RIGHT)["grounded_claims"] == 0.0

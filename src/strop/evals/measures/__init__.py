@@ -5,7 +5,7 @@ from strop.evals.measures.concision import Concision, compare_length
 from strop.evals.measures.confidence import Calibration, agreement_of, calibrate, calibration_of, measure_confidence
 from strop.evals.measures.rules import check_rules, language_of, measure_rules
 from strop.evals.measures.speech import echo, measure_speech, repetition
-from strop.evals.measures.support import measure_support
+from strop.evals.measures.support import measure_support, with_calls
 from strop.evals.measures.table import METRICS, described, metrics_of
 from strop.evals.measures.together import Only, Together, only, together
 from strop.evals.measures.tone import Tone, ToneAudit, ToneModel, audit_tone, fit_tone, fitted_tone
@@ -41,4 +41,5 @@ __all__ = [
     "only",
     "repetition",
     "together",
+    "with_calls",
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from strop.types import Completion, Task, Verdict
 from strop.verifiers import measure_grounding
@@ -40,3 +43,27 @@ def measure_support(task: Task, completion: Completion, verdict: Verdict) -> Map
         "num_citations": float(sum(claim.num_cited for claim in claims)),
         "num_known": float(sum(claim.relation in ("entailed", "contradicted") for claim in claims)),
     }
+
+
+def with_calls(task: Task) -> Task:
+    """The task with ``reference["evidence"]`` from the calls in its prompt: what was asked belongs to what was told.
+
+    ``{"spent": 4503}`` alone does not say of whom; an answer that names the quarter would claim what no result holds.
+    A tool that was called twice brings both, in order. A task without results, or with evidence of its own, stays.
+    """
+    found: dict[str, list[Any]] = {}
+    asked = [call for turn in task.prompt for call in turn.tool_calls]
+    results = [turn for turn in task.prompt if turn.role == "tool"]
+    for call, turn in zip(asked, results, strict=False):  # the last call may still be open
+        try:
+            told = json.loads(turn.content)
+        except ValueError:
+            told = turn.content
+        is_error = isinstance(told, Mapping) and "error" in told
+        if call.name == turn.name and not is_error:
+            joined = {**call.arguments, **told} if isinstance(told, Mapping) else {**call.arguments, "result": told}
+            found.setdefault(call.name, []).append(joined)
+    if not found or "evidence" in task.reference:
+        return task
+    evidence = {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+    return replace(task, reference={**task.reference, "evidence": evidence})

@@ -10,7 +10,7 @@ from strop.errors import RecipeError
 from strop.evals.measures.actions import CallsRun
 from strop.evals.measures.confidence import measure_confidence
 from strop.evals.measures.speech import measure_speech
-from strop.evals.measures.support import COUNTS, measure_support
+from strop.evals.measures.support import COUNTS, measure_support, with_calls
 from strop.evals.measures.table import METRICS, described
 from strop.evals.measures.together import together
 from strop.evals.measures.tone import Tone, fitted_tone
@@ -66,6 +66,7 @@ def assistant_suite(world: str, num_tasks: int, seed: int, dial: Mapping[str, An
         raise RecipeError(f"there is no assistant:{world}", why="it needs tools, evidence and pairs", do="use finance")
     source = FinanceWorld()
     plain = world_suite(source, num_tasks=num_tasks, seed=seed, **dial)
+    plain = replace(plain, tasks=tuple(map(with_calls, plain.tasks)))
     measures: tuple[Measure, ...] = (
         CallsRun(source.execute, source.name),
         measure_support,
