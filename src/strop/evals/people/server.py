@@ -203,6 +203,7 @@ def listen(port: int, before: int | None = None) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((HOST, port))
+        bound.listen(128)  # who comes before the server has started waits, and is not refused
     except (OSError, OverflowError) as error:
         bound.close()
         why = (getattr(error, "strerror", None) or str(error)).lower()
