@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,6 +43,7 @@ def gate(
     from strop.evals import gate as decide
     from strop.evals.gating.evidence_files import read_evidence
     from strop.pipeline.gate_file import GateFile, read_gate_file, results_of
+    from strop.pipeline.publish import who as user
     from strop.pipeline.run import told_decision
 
     if output is not None:
@@ -63,7 +63,7 @@ def gate(
     if output is not None:
         for side, results in (("candidate", found), ("baseline", before)):
             _save(output / side, results)
-        path = write_gate_report(output, decision, found, before, file.config, heard, who=who or _user())
+        path = write_gate_report(output, decision, found, before, file.config, heard, who=who or user())
         console.say(f"wrote {path} and {path.with_suffix('.html').name}")
     isolation.say_weaker_tier()
     raise typer.Exit(decision.exit_code)
@@ -78,10 +78,3 @@ def _save(folder: Path, results: Mapping[str, SuiteResult] | None) -> None:
     with new_folder(folder, replace=True) as fresh:
         for result in results.values():
             result.save(fresh)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown user"

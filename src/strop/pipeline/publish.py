@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from strop.digests import digest_json
 from strop.errors import RecipeError
+from strop.pipeline.evaluation import Results
 from strop.pipeline.prepare import Prepared
 from strop.pipeline.recipe import Recipe
 from strop.pipeline.stages import Finished, ModelRef
@@ -68,7 +69,15 @@ def baseline_reference(recipe: Recipe) -> str | None:
     return f"{recipe.release.name}@{named}"
 
 
-def publish(prepared: Prepared, workspace: Workspace, stage: Finished, decision: Decision, report: Path) -> str:
+def publish(
+    prepared: Prepared,
+    workspace: Workspace,
+    stage: Finished,
+    decision: Decision,
+    report: Path,
+    candidate: Results,
+    baseline: Results,
+) -> str:
     """Add the result to the registry, and point the alias to it if the gate passed; says in words what was done."""
     from strop.evals import read_gate_report
     from strop.release import Bundle, Registry
@@ -90,13 +99,15 @@ def publish(prepared: Prepared, workspace: Workspace, stage: Finished, decision:
             },
             metadata={"recipe": prepared.recipe.model_dump(mode="json"), "stage": dict(stage.record)},
         )
-        release = registry.add(bundle, read_gate_report(report), identify=model_digest)
+        release = registry.add(
+            bundle, read_gate_report(report), identify=model_digest, candidate=candidate, baseline=baseline
+        )
     target, short = f"{wanted.name}@{wanted.alias}", release.digest[:12]
     if decision.outcome != "PASS":
         return f"release: {short} is in the registry with its report; {target} stays where it was"
     if registry.aliases(wanted.name).get(wanted.alias) == release.digest:
         return f"release: {target} points to {short} already"
-    registry.promote(wanted.name, wanted.alias, who=_who(), why="the gate of strop run passed", digest=release.digest)
+    registry.promote(wanted.name, wanted.alias, who=who(), why="the gate of strop run passed", digest=release.digest)
     return f"release: {target} now points to {short}"
 
 
@@ -125,7 +136,8 @@ def _self_contained(folder: Path, workspace: Workspace, temporary: Path) -> Path
     return whole
 
 
-def _who() -> str:
+def who() -> str:
+    """The user's name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -15,7 +15,7 @@ from strop.pipeline.evaluation import Results, SuiteRun, evaluate_model
 from strop.pipeline.lock import locked
 from strop.pipeline.metrics_log import read_metrics
 from strop.pipeline.prepare import Prepared
-from strop.pipeline.publish import Baseline, find_baseline, publish
+from strop.pipeline.publish import Baseline, find_baseline, publish, who
 from strop.pipeline.report_page import write_report
 from strop.pipeline.stages import METRICS, RECORD, Finished, run_stage
 from strop.pipeline.summary import console_table, suite_names, suite_table
@@ -133,8 +133,8 @@ def _judge(
             result.save(output / "evaluations" / model)
     candidate, before = results[stages[-1].model.name], results[baseline.model.name]
     decision = gate(candidate, before, config)
-    path = write_gate_report(output, decision, candidate, before, config)
-    return decision, publish(prepared, workspace, stages[-1], decision, path)
+    path = write_gate_report(output, decision, candidate, before, config, who=who())
+    return decision, publish(prepared, workspace, stages[-1], decision, path, candidate, before)
 
 
 def _line(record: Mapping[str, Any]) -> str:

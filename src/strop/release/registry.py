@@ -22,6 +22,7 @@ from strop.errors import ReleaseError
 from strop.evals.gating.report import check_gate_report
 from strop.files import new_folder
 from strop.release.bundle import Bundle, Event, Release
+from strop.release.record import DecisionRecord, Results, keep_results
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -53,13 +54,23 @@ class Registry:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.folder = self.path.parent / "releases"
+        self.decisions = self.path.parent / "decisions"
 
     # ----------------------------------------------------------------------------------------------------------- adding
 
     def add(
-        self, bundle: Bundle, report: Mapping[str, Any], *, identify: Callable[[Path], str] = digest_folder
+        self,
+        bundle: Bundle,
+        report: Mapping[str, Any],
+        *,
+        identify: Callable[[Path], str] = digest_folder,
+        candidate: Results | None = None,
+        baseline: Results | None = None,
     ) -> Release:
         """Copy the bundle into the registry with its gate report, whatever that says; the same again changes nothing.
+
+        ``candidate`` and ``baseline`` are the results that the gate decided on: kept, so that the decision can be made
+        again from its record. Raises: MismatchError if the report's decision does not come out of them.
 
         ``identify`` computes the model digest that the evaluation used from a folder; the copy must have it, so that
         what was evaluated is what is released. Raises: ReleaseError, OutputError.
@@ -79,6 +90,8 @@ class Registry:
                 why=f"its digest is {found[:12]}, the bundle says {str(bundle.digests.get('model'))[:12]}",
                 do="evaluate this folder, or release the one that was evaluated",
             )
+        if candidate is not None:
+            keep_results(self.decisions / report["digest"], report, candidate, baseline)
         self._copy(bundle.folder, digest)
         row = (
             digest,
@@ -184,6 +197,27 @@ class Registry:
         with self._read() as database:
             query = f"SELECT {_EVENT} FROM events WHERE name = ? AND (? IS NULL OR alias = ?) ORDER BY number"
             return tuple(_event(row) for row in database.execute(query, (name, alias, alias)))
+
+    def records(self, name: str | None = None, alias: str | None = None) -> tuple[DecisionRecord, ...]:
+        """Every promotion and rollback with its grounds, oldest first. Raises: ReleaseError."""
+        with self._read() as database:
+            names = [row[0] for row in database.execute("SELECT DISTINCT name FROM events ORDER BY name")]
+            query = f"SELECT {_EVENT} FROM events WHERE name = ? AND (? IS NULL OR alias = ?) ORDER BY number"
+            return tuple(
+                self._record(_event(row), database)
+                for known in names
+                if name in (None, known)
+                for row in database.execute(query, (known, alias, alias)).fetchall()
+            )
+
+    def _record(self, event: Event, database: sqlite3.Connection) -> DecisionRecord:
+        """The event with the very report that allowed it, which need not be the release's last one."""
+        query = "SELECT digests, metadata, report FROM releases WHERE name = ? AND digest = ? AND report_digest = ?"
+        digests, metadata, report = database.execute(query, (event.name, event.digest, event.report_digest)).fetchone()
+        folder = self.folder / event.digest
+        bundle = Bundle(name=event.name, folder=folder, digests=json.loads(digests), metadata=json.loads(metadata))
+        results = self.decisions / event.report_digest
+        return DecisionRecord(event=event, bundle=bundle, report=json.loads(report), results=results)
 
     def _release(self, name: str, digest: str, database: sqlite3.Connection) -> Release:
         """The newest row of the release: a release that was evaluated again is judged by its last report."""
