@@ -17,6 +17,7 @@ from strop.evals.gating.regression import Comparison, compare, corrected, judge
 from strop.evals.gating.rules import check_dimensions, check_enough, check_evidence, sort_findings
 from strop.evals.gating.thresholds import check_go_live, check_threshold
 from strop.evals.people.evidence import bind_people
+from strop.evals.judging import with_one_judge
 from strop.evals.results import SuiteResult
 from strop.types import Check, Decision, Outcome
 
@@ -51,6 +52,7 @@ def gate(
     found: list[Comparison] = []
     if baseline is not None:
         before = {name: pair_suites(name, result, baseline) for name, result in candidate.items()}
+        candidate = {name: with_one_judge(result, before[name]) for name, result in candidate.items()}
         for name, result in candidate.items():
             checks += drift_checks(result, before[name], config)
         found = compare(candidate, before, config)

@@ -8,13 +8,19 @@ from pathlib import Path
 from strop.errors import MismatchError
 from strop.evals.gating.evidence import Evidence
 from strop.evals.gating.evidence_folder import read_evidence_json
+from strop.evals.judging.evidence import KIND as JUDGE
+from strop.evals.judging.evidence import read_evidence as read_judge_evidence
 from strop.evals.people.evidence import KIND as PEOPLE
 from strop.evals.people.evidence import read_people_evidence
 from strop.evals.red_team.evidence import KIND as RED_TEAM
 from strop.evals.red_team.evidence import read_red_team_evidence
 from strop.evals.results import SuiteResult
 
-READERS: dict[str, Callable[[Path], Evidence]] = {PEOPLE: read_people_evidence, RED_TEAM: read_red_team_evidence}
+READERS: dict[str, Callable[[Path], Evidence]] = {
+    JUDGE: read_judge_evidence,
+    PEOPLE: read_people_evidence,
+    RED_TEAM: read_red_team_evidence,
+}
 """The ``kind`` of an ``evidence.json`` → what reads its folder."""
 
 
