@@ -16,8 +16,8 @@ from strop.evals.gating.pairs import pair_suites
 from strop.evals.gating.regression import Comparison, compare, corrected, judge
 from strop.evals.gating.rules import check_dimensions, check_enough, check_evidence, sort_findings
 from strop.evals.gating.thresholds import check_go_live, check_threshold
-from strop.evals.people.evidence import bind_people
 from strop.evals.judging import with_one_judge
+from strop.evals.people.evidence import bind_people
 from strop.evals.results import SuiteResult
 from strop.types import Check, Decision, Outcome
 
