@@ -67,6 +67,16 @@ def length_ratio(ballot: Ballot) -> float:
     return math.log2((len(ballot.pair.candidate.strip()) + 1) / (len(ballot.pair.baseline.strip()) + 1))
 
 
+def covariates(votes: Sequence[Ballot]) -> dict[str, list[float]]:
+    """Name → one number a vote: ``position`` (+1 if the candidate sits left, else -1) and ``length``.
+
+    ``length`` is left out where all answers of a pair are equally long: nothing could be told from it.
+    """
+    found = {"position": [1.0 if one.candidate_is_left else -1.0 for one in votes]}
+    lengths = [length_ratio(one) for one in votes]
+    return {**found, "length": lengths} if any(lengths) else found
+
+
 def model_effects(votes: Sequence[Ballot]) -> dict[str, Effect]:
     """``quality``, ``position`` and ``length`` in one model: the log-odds that the candidate wins.
 
@@ -77,27 +87,28 @@ def model_effects(votes: Sequence[Ballot]) -> dict[str, Effect]:
     """
     from strop.statistics import Comparison
 
-    comparisons = [
-        Comparison("candidate", "baseline", one.points, (1.0 if one.candidate_is_left else -1.0, length_ratio(one)))
-        for one in votes
-    ]
+    sways = covariates(votes)
+    rows = zip(votes, zip(*sways.values()))
+    comparisons = [Comparison("candidate", "baseline", one.points, tuple(row)) for one, row in rows]
+    found: dict[str, tuple[float, Interval]] = {}
+    why = "all answers are equally long"
+    try:
+        fitted = clustered_ratings(comparisons, [one.pair.number for one in votes])
+        found["quality"] = fitted.difference("candidate", "baseline")
+        found |= {name: fitted.coefficient(number) for number, name in enumerate(sways)}
+    except ValueError as error:
+        why = str(error)
     units = {
         "quality": "log-odds that the candidate wins, seats and lengths equal",
         "position": "log-odds for the left answer",
         "length": "log-odds for each doubling of the answer's length",
     }
-    try:
-        fitted = clustered_ratings(comparisons, [one.pair.number for one in votes])
-        found = [fitted.difference("candidate", "baseline"), fitted.coefficient(0), fitted.coefficient(1)]
-    except ValueError as error:
-        return {
-            name: Effect(name=name, value=None, interval=None, null=0.0, unit=unit, why=str(error))
-            for name, unit in units.items()
-        }
-    return {
-        name: Effect(name=name, value=value, interval=interval, null=0.0, unit=units[name])
-        for name, (value, interval) in zip(units, found)
-    }
+    effects = {}
+    for name, unit in units.items():
+        value, interval = found.get(name, (None, None))
+        told = "" if name in found else why
+        effects[name] = Effect(name=name, value=value, interval=interval, null=0.0, unit=unit, why=told)
+    return effects
 
 
 def left_share(votes: Sequence[Ballot], name: str = "left share") -> Effect:

@@ -14,8 +14,8 @@ from strop.evals.people.effects import (
     Effect,
     annotator_effects,
     clustered_ratings,
+    covariates,
     left_share,
-    length_ratio,
     longer_share,
     model_effects,
 )
@@ -25,7 +25,7 @@ from strop.evals.people.session import Session, Side
 from strop.evals.people.votes import MAX_MISSED, Attention, Ballot, Tally, Vote, attention, ballots, tallies, tally
 
 if TYPE_CHECKING:
-    from strop.statistics import Agreement, Comparison, Interval, Ratings
+    from strop.statistics import Agreement, Interval, Ratings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,16 +199,17 @@ def rate_models(sessions: Sequence[Session], *, max_missed: float = MAX_MISSED) 
 
     if len({session.rubric.digest for session in sessions}) > 1:
         raise MismatchError("the sessions asked different things", do="join sessions of one rubric")
-    found: list[Comparison] = []
-    clusters: list[tuple[str, str]] = []
+    cast: list[tuple[Session, Ballot]] = []
     for session in sessions:
         checked = attention(session)
-        for one in ballots(session):
-            if one.pair.role == "pair" and not checked[one.annotator].is_excluded(max_missed):
-                sways = (1.0 if one.candidate_is_left else -1.0, length_ratio(one))
-                found.append(Comparison(session.candidate.model, session.baseline.model, one.points, sways))
-                clusters.append((session.suite, one.pair.item))
-    return clustered_ratings(found, clusters)
+        kept = [one for one in ballots(session) if not checked[one.annotator].is_excluded(max_missed)]
+        cast += [(session, one) for one in kept if one.pair.role == "pair"]
+    sways = covariates([one for _, one in cast])
+    found = [
+        Comparison(session.candidate.model, session.baseline.model, one.points, tuple(row))
+        for (session, one), row in zip(cast, zip(*sways.values()))
+    ]
+    return clustered_ratings(found, [(session.suite, one.pair.item) for session, one in cast])
 
 
 def _slices(session: Session, verdicts: Mapping[int, Vote]) -> dict[str, WinRate]:
