@@ -16,7 +16,7 @@ from strop.evals.people import Session, WinRate, analyse
 from strop.types import Message, ToolCall
 
 KEYS = {"left": "1", "right": "2", "tie": "3", "none": "0"}
-ENTER = "\ue007"
+ENTER, ARROW_LEFT = "\ue007", "\ue012"
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 NOTE = "please choose this one"
 PROMPT = (
@@ -208,7 +208,7 @@ def test_a_short_session_by_keyboard_survives_a_kill_and_equals_the_count_by_han
             ann.seen[2] = Seen(-1, True, False, False, "cannot", ("none", "none", "none"))
             waiting = page.read()
             assert waiting["place"] == 3
-            page.press("1", "1", "1", "0")
+            page.press(ARROW_LEFT, "1", "1", "0")
             server.kill()
         page.press(ENTER)
         page.wait("return document.getElementById('error').textContent.includes('Not saved')")

@@ -1,0 +1,73 @@
+"""``strop label`` from the terminal: what it refuses, what it reports, what it writes."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labelling import judge_as, results, two
+from strop.data import read_preferences
+from strop.evals.people import Plan, Session
+
+
+def saved(folder: Path, num_items: int = 40) -> None:
+    candidate, baseline = two(num_items)
+    candidate.save(folder / "new")
+    baseline.save(folder / "old")
+
+
+def test_a_session_is_reported_exported_and_becomes_evidence(strop, tmp_path: Path) -> None:
+    session = Session.create(tmp_path / "s", *two(40), plan=Plan(num_pairs=40))
+    judge_as(session, "ann", lambda place: place.pair.expected or "candidate")
+    judge_as(session, "bob", lambda place: "tie")
+    told = strop("label", "report", "s", "--output", "out")
+    assert told.code == 0
+    assert "bob does not count: 2 of 2 attention checks missed" in told.out
+    assert f"session {session.digest}" in told.out
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["overall"]["wins"] == 40
+    assert json.loads((tmp_path / "out" / "evidence.json").read_text())["people"]["session"] == session.digest
+    done = strop("label", "export", "s", "pairs.jsonl")
+    assert "wrote 40 pairs" in done.out
+    assert len(read_preferences(tmp_path / "pairs.jsonl")) == 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["new"], "nothing to compare with"),
+        (["--annotator", "ann"], "nothing to judge"),
+        (["nowhere", "old"], "holds 0 suites"),
+        (["new", "old", "--suite", "peopel"], "no results of suite 'peopel'"),
+        (["--session", "nowhere"], "holds no session"),
+        (["report", "nowhere"], "holds no session"),
+        (["new", "old", "--annotator", "<b>"], "cannot be called"),
+        (["new", "old", "--rubric", "none.toml"], "cannot read the rubric"),
+        (["new", "new"], "same answer to all"),
+    ],
+)
+def test_bad_input_is_told_in_words(strop, tmp_path: Path, arguments: list[str], why: str) -> None:
+    saved(tmp_path)
+    answer = strop("label", *arguments)
+    assert answer.code == 2
+    assert why in answer.err
+
+
+def test_results_of_two_suites_ask_for_the_name(strop, tmp_path: Path) -> None:
+    saved(tmp_path)
+    other = results("c", ["a"])
+    replace(other, name="more").save(tmp_path / "new")
+    answer = strop("label", "new", "old")
+    assert (answer.code, "holds 2 suites" in answer.err, "more, people" in answer.err) == (2, True, True)
+
+
+def test_without_the_extra_the_install_line_is_told(strop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path)
+    monkeypatch.delitem(sys.modules, "strop.evals.people.server", raising=False)
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.delattr("strop.evals.people.server", raising=False)
+    answer = strop("label", "new", "old")
+    assert answer.code == 2
+    assert 'pip install "strop[serve]"' in answer.err
+    assert not (tmp_path / "runs").exists(), "refused before anything is made"
