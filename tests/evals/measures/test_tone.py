@@ -29,7 +29,7 @@ def plain_model(**weights: float) -> ToneModel:
 @pytest.mark.capability("EV-28")
 def test_the_tone_of_a_product_is_told_on_texts_that_it_was_not_fitted_on() -> None:
     audit = finance().audit
-    assert audit.num_preferred == audit.num_rejected >= 100
+    assert min(audit.num_preferred, audit.num_rejected) >= 80
     assert audit.sensitivity >= 0.95
     assert audit.specificity >= 0.95
 
@@ -89,6 +89,17 @@ def test_only_whole_answers_in_words_have_a_tone() -> None:
     ) == {"on_brand": 0.0}
     for text, reason in (("<tool_call>{}</tool_call>", "stop"), ("It is", "length"), (" ", "stop")):
         assert tone(task(), said(text, finish_reason=reason), RIGHT) == {"on_brand": None}
+
+
+def test_a_text_that_was_fitted_on_is_no_part_of_the_audit() -> None:
+    world = get_world("finance")
+    pairs = world.preferences("train", 40)
+    with pytest.raises(DataError, match="held-out texts"):
+        fitted_tone(pairs, pairs)
+    better, worse = texts_of(world.preferences("test", 200))
+    known = {text for side in texts_of(world.preferences("train", 200)) for text in side}
+    assert finance().audit.num_preferred == sum(text not in known for text in better) < len(better)
+    assert finance().audit.num_rejected == sum(text not in known for text in worse)
 
 
 def test_texts_of_one_side_only_are_refused() -> None:

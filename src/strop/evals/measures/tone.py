@@ -192,6 +192,12 @@ class Tone:
 
 
 def fitted_tone(train: Sequence[Preference], held_out: Sequence[Preference]) -> Tone:
-    """A tone fitted on one set of pairs and audited on another. Raises: DataError."""
-    model = fit_tone(*texts_of(train))
-    return Tone(model=model, audit=audit_tone(model, *texts_of(held_out)))
+    """A tone fitted on one set of pairs and audited on another, without the texts that stand in both.
+
+    Raises: DataError where either is left without texts of both sides.
+    """
+    better, worse = texts_of(train)
+    seen = {*better, *worse}
+    fresh = tuple([text for text in texts if text not in seen] for texts in texts_of(held_out))
+    model = fit_tone(better, worse)
+    return Tone(model=model, audit=audit_tone(model, *fresh))
