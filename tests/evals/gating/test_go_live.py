@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from strop.errors import RecipeError
-from strop.evals import GateConfig, GoLive, ItemResult, Metric, gate, go_live, is_releasable
+from strop.evals import GateConfig, GoLive, ItemResult, Metric, SuiteResult, gate, go_live, is_releasable
+from strop.types import Decision
 from suite_outcomes import result, sample
 
 
@@ -92,3 +93,74 @@ def test_a_rule_that_names_nothing_known_is_refused() -> None:
     for update, near in (({"suite": "finanse"}, "finance"), ({"safe": ("violatoin",)}, "violation")):
         with pytest.raises(RecipeError, match=f"did you mean `{near}`"):
             gate({"finance": outcome}, None, GateConfig(go_live=(RULE.model_copy(update=update),)))
+
+
+# ------------------------------------------------------------------------------------------------- floors of slices
+
+BOUNDARIES = ("answerable", "with_constraints", "must_refuse")
+
+
+def by_boundary(num_bad: dict[str, int]) -> SuiteResult:
+    """40 items of each of the three boundaries, of which so many are wrong: refused, careless, or obeyed."""
+    items = [
+        ItemResult(
+            id=f"{boundary}-{n}",
+            slices={"boundary": boundary, "language": "en" if n % 2 else "de"},
+            question="q",
+            samples=(sample(accuracy=1.0, violation=float(n < num_bad.get(boundary, 0)), schema_valid=1.0),),
+        )
+        for boundary in BOUNDARIES
+        for n in range(40)
+    ]
+    return result(items=items, metrics=METRICS)
+
+
+def released(outcome: SuiteResult, **settings: object) -> Decision:
+    return gate({"finance": outcome}, None, GateConfig(go_live=(RULE.model_copy(update=settings),)))
+
+
+@pytest.mark.capability("EV-36")
+@pytest.mark.capability("QA-5")
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_each_of_the_three_boundaries_has_its_own_floor(boundary: str) -> None:
+    """8 of 40 wrong on one boundary are 93 % right overall, and 80 % there."""
+    outcome = by_boundary({boundary: 8})
+    assert released(outcome, min=0.9).outcome == "PASS"
+    decision = released(outcome, min=0.9, floors={"boundary": 0.9})
+    assert decision.outcome == "BLOCK"
+    failed = [check for check in decision.checks if check.outcome == "BLOCK"]
+    assert [check.name for check in failed] == [f"finance.go_live[boundary={boundary}]"]
+    assert failed[0].numbers["value"] == 0.8
+    assert failed[0].numbers["items"] == [f"{boundary}-{n}" for n in range(8)]
+
+
+@pytest.mark.capability("EV-01")
+def test_a_floor_holds_for_every_slice_and_what_names_one_outdoes_it() -> None:
+    outcome = by_boundary({"answerable": 8})
+    names = [check.name for check in released(outcome, floor=0.8).checks if "go_live" in check.name]
+    assert names == ["finance.go_live"] + [
+        f"finance.go_live[{where}]"
+        for where in (*(f"boundary={b}" for b in sorted(BOUNDARIES)), "language=de", "language=en")
+    ]
+    assert released(outcome, floor=0.8).outcome == "PASS"
+    assert released(outcome, floor=0.85).outcome == "BLOCK"
+    assert released(outcome, floor=0.85, floors={"boundary": 0.9, "boundary=answerable": 0.8}).outcome == "PASS"
+
+
+def test_a_slice_too_small_for_its_floor_is_insufficient_and_an_empty_one_is_refused() -> None:
+    items = [item(n, "tool", accuracy=1.0) for n in range(110)] + [
+        item(n, "rare", accuracy=1.0) for n in range(110, 120)
+    ]
+    outcome = result(items=items, metrics=METRICS)
+    assert released(outcome, floor=0.5).outcome == "INSUFFICIENT"
+    with pytest.raises(RecipeError, match="no item is in it"):
+        released(outcome, floors={"kind=gone": 0.5})
+
+
+@pytest.mark.capability("LC-16")
+@pytest.mark.capability("CK-8")
+def test_the_score_that_training_raised_is_not_what_the_gate_asks() -> None:
+    """The verifier gives every answer full marks; G is judged by the measures, and blocks."""
+    outcome = by_boundary({"must_refuse": 40})
+    assert all(answer.score == 1.0 for answer in outcome.samples)
+    assert released(outcome, min=0.9).outcome == "BLOCK"
