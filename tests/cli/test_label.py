@@ -33,6 +33,22 @@ def test_a_session_is_reported_exported_and_becomes_evidence(strop, tmp_path: Pa
     assert len(read_preferences(tmp_path / "pairs.jsonl")) == 40
 
 
+@pytest.mark.capability("EV-44")
+def test_a_gate_that_demands_people_decides_with_their_session_and_names_it(strop, tmp_path: Path) -> None:
+    saved(tmp_path)
+    (tmp_path / "gate.toml").write_text("min_items = 40\n[people]\nmin_pairs = 40\nmargin = 0.1\n")
+    command = ("gate", "new", "--baseline", "old", "--config", "gate.toml", "--output", "decision")
+    without = strop(*command)
+    assert (without.code, "no session was given" in without.out) == (3, True)
+    session = Session.create(tmp_path / "s", *two(40), plan=Plan(num_pairs=40))
+    judge_as(session, "ann", lambda place: place.pair.expected or "candidate")
+    strop("label", "report", "s", "--output", "out")
+    assert strop(*command, "--evidence", "out").code == 0
+    report = json.loads((tmp_path / "decision" / "gate_report.json").read_text())
+    named = {check["numbers"]["session"] for check in report["checks"] if check["name"].startswith("people on ")}
+    assert named == {session.digest}
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
