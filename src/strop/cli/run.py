@@ -69,7 +69,7 @@ def run_with_bars(
     prepared, suites = _prepare(recipe, workspace, limit, where)
     if dry_run:
         return
-    from strop.pipeline.run import run_prepared, save_model
+    from strop.pipeline.run import run_prepared, save_model, told_guard
 
     try:
         with console.Bars() as bars:
@@ -82,6 +82,8 @@ def run_with_bars(
         console.say_on_stderr("\nstopped; nothing half-written was kept. The same command goes on where it stood")
         raise typer.Exit(130) from None
     if model_output:
+        for line in told_guard(result.stages[-1]):
+            console.make_console().print(line)
         console.say(f"model: {output}")
         return
     console.make_console().print(*result.told(), sep="\n")

@@ -15,9 +15,10 @@ from pydantic.fields import FieldInfo
 from strop.cli.run import run_with_bars
 from strop.errors import RecipeError
 from strop.pipeline.reading import parse_recipe
-from strop.pipeline.recipe import STAGES, LoraTable, Recipe, StageTable
+from strop.pipeline.recipe import STAGES, GuardTable, LoraTable, Recipe, StageTable
 
-_LEFT_OUT = {"method", "name", "lora", "data", "tasks", "adapter"}
+_LEFT_OUT = {"method", "name", "lora", "data", "tasks", "adapter", "guards"}
+_GUARD = ("every", "limit", "metric", "max_drop", "action", "factor")
 
 
 def register(app: typer.Typer) -> None:
@@ -41,6 +42,10 @@ def _command(method: str, table: type[StageTable]) -> Callable[..., None]:
         _option("model", str, "The model to start from.", "strop:tiny"),
         _option("output", Path | None, "The folder for the resulting model; runs/METHOD if absent.", None),
         *(_field_option(name, field) for name, field in {**fields, **lora}.items()),
+        _option(
+            "guard", list[str] | None, "A suite that must not drop meanwhile, e.g. world:arithmetic. Repeatable.", None
+        ),
+        *(_field_option(f"guard_{name}", GuardTable.model_fields[name]) for name in _GUARD),
         _option("adapter", str | None, "With an adapter folder: continue, merge or fresh.", None),
         _option("seed", int, "Of everything random.", 0),
         _option("dry_run", bool, "Print the plan and stop.", False),
@@ -73,7 +78,8 @@ def _field_option(name: str, field: FieldInfo) -> inspect.Parameter:
     if field.default is not None and not field.is_required():
         when = "default with LoRA" if name.startswith("lora_") else "default"
         said = f"{said} \\[{when}: {field.default}]"  # the help is markup: a bracket must be escaped
-    return _option(name, list[str] | None if kind is list else kind | None, said.strip(), None)
+    several: Any = list[float] if name == "shares" else list[str]
+    return _option(name, several | None if kind is list else kind | None, said.strip(), None)
 
 
 def _is_table(field: FieldInfo) -> bool:
@@ -107,12 +113,14 @@ def _train(method: str, given: Mapping[str, Any], *, tables: set[str], lists: se
 def _recipe(method: str, given: Mapping[str, Any], *, tables: set[str], lists: set[str]) -> Recipe:
     stage: dict[str, Any] = {"method": method}
     lora: dict[str, Any] = {}
+    if guards := _guards(given):
+        stage["guard"] = guards
     for key, value in given.items():
-        if key in ("model", "output", "seed", "dry_run"):
+        if key in ("model", "output", "seed", "dry_run") or key.startswith("guard"):
             continue
         if key in tables:
             value = dict(read_pair(key, item) for item in value)
-        elif key in ("data", "tasks") or key in lists:
+        elif key in ("data", "tasks") or (key in lists and key != "shares"):
             value = value[0] if len(value) == 1 else tuple(value)
         if key.startswith("lora_"):
             lora[key.removeprefix("lora_")] = value
@@ -124,6 +132,17 @@ def _recipe(method: str, given: Mapping[str, Any], *, tables: set[str], lists: s
         {"name": method, "base": given["model"], "seed": given.get("seed", 0), "stage": [stage]},
         name="the command line",
     )
+
+
+def _guards(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One guard a suite, all with the same settings. Raises: RecipeError for settings of no guard."""
+    settings = {key.removeprefix("guard_"): value for key, value in given.items() if key.startswith("guard_")}
+    if settings and not given.get("guard"):
+        flag = "--guard-" + next(iter(settings)).replace("_", "-")
+        raise RecipeError(
+            f"{flag} has no effect", why="no --guard names a suite", do="add e.g. --guard world:arithmetic"
+        )
+    return [{"suite": suite, **settings} for suite in given.get("guard") or []]
 
 
 def read_pair(key: str, text: str) -> tuple[str, Any]:

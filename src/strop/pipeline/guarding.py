@@ -113,7 +113,8 @@ class Guarding:
             return known
         due = self._due(step)
         results = self._results(policy, due, progress)
-        values, findings = dict[str, Values](), list[Finding | None]([None] * len(self.guards))
+        values: dict[str, Values] = {}
+        findings: list[Finding | None] = [None] * len(self.guards)
         for index in due:
             guard = self.guards[index]
             result = results[guard.suite_key]
@@ -203,14 +204,20 @@ class Guarding:
 
 
 def _require_judged(guard: Guard, result: SuiteResult, values: Values) -> None:
-    """Refuse to train under a guard that could not say anything. Raises: VerifierError."""
-    num_samples = sum(1 for _ in result.samples)
-    if mean(values) is not None and result.num_ungraded <= guard.rule.max_ungraded * num_samples:
-        return
-    raise VerifierError(
-        f"the guard {guard.label} cannot judge the model that the stage starts from",
-        why=f"{result.num_ungraded} of {num_samples} answers could not be graded"
-        if result.num_ungraded
-        else "the metric applies to none of its answers",
-        do="mend the verifier, or guard with another suite or metric",
-    )
+    """Refuse to train under a guard that could never say anything. Raises: VerifierError."""
+    rule, num_samples, start = guard.rule, sum(1 for _ in result.samples), mean(values)
+    if start is None or result.num_ungraded > rule.max_ungraded * num_samples:
+        raise VerifierError(
+            f"the guard {guard.label} cannot judge the model that the stage starts from",
+            why=f"{result.num_ungraded} of {num_samples} answers could not be graded"
+            if result.num_ungraded
+            else "the metric applies to none of its answers",
+            do="mend the verifier, or guard with another suite or metric",
+        )
+    lowest = min(0.0, *(value for value in values.values() if value is not None))
+    if rule.action != "watch" and rule.direction == "higher" and start - lowest <= rule.max_drop:
+        raise VerifierError(
+            f"the guard {guard.label} could never trigger",
+            why=f"the stage starts at {start:.3f}, which cannot fall by more than max_drop = {rule.max_drop:g}",
+            do='guard a suite that the model is good at, lower max_drop, or write action = "watch"',
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -140,8 +141,12 @@ def _without_effect(key: str, where: str, why: str, do: str) -> RecipeError:
 
 def guards_identity(guards: Sequence[Guard]) -> list[Any]:
     """What of the guards decides what a stage learns, with the code that evaluates them."""
+    return [[guard.identity for guard in guards], _code_digest()]
+
+
+@functools.cache
+def _code_digest() -> str:
     package = Path(strop.__file__).parent
     places = ("evals", "worlds", "tools", "constraints")
-    code = [*(p for name in places for p in package.joinpath(name).rglob("*.py")), *package.glob("pipeline/guard*.py")]
-    digests = [[path.relative_to(package).as_posix(), digest_file(path)] for path in sorted(code)]
-    return [[guard.identity for guard in guards], digest_json(digests)]
+    code = [*(path for name in places for path in (package / name).rglob("*.py")), *package.glob("pipeline/guard*.py")]
+    return digest_json([[path.relative_to(package).as_posix(), digest_file(path)] for path in sorted(code)])

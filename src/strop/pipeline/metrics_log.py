@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +20,19 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_text().split("\n")[:-1]
     return [json.loads(line) for line in lines if line.strip()]
+
+
+def split_abandoned(
+    records: Sequence[Mapping[str, Any]],
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """One stage's lines that led to its result, and those that a guard's roll-back took back, each in order."""
+    kept: list[Mapping[str, Any]] = []
+    abandoned: list[Mapping[str, Any]] = []
+    first = math.inf  # of the steps that come later in the file
+    for record in reversed(records):
+        (kept if record["step"] < first else abandoned).append(record)
+        first = min(first, record["step"])
+    return kept[::-1], abandoned[::-1]
 
 
 @contextmanager

@@ -11,11 +11,13 @@ from strop import files, report
 from strop.data.lineage import told_lineage
 from strop.digests import digest_json
 from strop.pipeline.evaluation import Results
+from strop.pipeline.metrics_log import split_abandoned
 from strop.pipeline.prepare import Prepared
 from strop.pipeline.stages import Finished, code_digest
 from strop.pipeline.summary import questions, suite_names, transcripts
 from strop.types import Decision
 
+_MOST_LINES = 6
 _INTRO = "Held-out items; every rate with its 95 % interval."
 # what a reader looks for first, per stage; the rest is in metrics.jsonl
 _CURVES = {
@@ -64,12 +66,38 @@ def _curves(stages: Sequence[Finished], metrics: Sequence[Mapping[str, Any]]) ->
     plots = []
     for stage in stages:
         name = stage.record["name"]
-        records = [record for record in metrics if record["stage"] == name]
+        records, abandoned = split_abandoned([record for record in metrics if record["stage"] == name])
+        plots += _guard_curves(name, records, abandoned)
         for key, label in _curves_of(stage.record["method"]).items():
             points = [(float(record["step"]), float(record[key])) for record in records if key in record]
             if points:
                 plots.append(report.curve(f"{name}: {label}", {key: points}))
     return report.Section(title="Curves", items=tuple(plots))
+
+
+def _guard_curves(
+    name: str, kept: Sequence[Mapping[str, Any]], abandoned: Sequence[Mapping[str, Any]]
+) -> list[report.Plot]:
+    """What the guards saw: the way that led to the result, and what was taken back, each on one sheet."""
+    plots = []
+    for title, records in (("guards", kept), ("guards, taken back", abandoned)):
+        series: dict[str, list[tuple[float, float]]] = {}
+        for record in records:
+            for key in record:
+                if key.startswith("guard_"):
+                    points = series.setdefault(key.removeprefix("guard_"), [])
+                    points.append((float(record["step"]), float(record[key])))
+        labels = list(series)
+        for first in range(0, len(labels), _MOST_LINES):
+            shown = {label: series[label] for label in labels[first : first + _MOST_LINES]}
+            plots.append(report.curve(f"{name}: {title}", shown))
+    return plots
+
+
+def _told_guard(told: Mapping[str, Any]) -> str:
+    """What the guards of a stage did, in one line."""
+    done = [f"{entry['course'].replace('_', ' ')} at step {entry['step']}" for entry in told["interventions"]]
+    return f"{told['num_looks']} looks" + (f": {', '.join(done)}" if done else ", nothing dropped")
 
 
 def _curves_of(method: str) -> dict[str, str]:
@@ -93,6 +121,8 @@ def _card(stage: Finished) -> report.StageCard:
         "kept step": str(record["output"]["step"]),
         "model digest": record["output"]["model_digest"][:16],
     }
+    if record.get("guard"):
+        facts["guards"] = _told_guard(record["guard"])
     if record["audit"]:
         facts["verifier"] = record["audit"]
     return report.StageCard(name=record["name"], **record["card"], facts=facts)

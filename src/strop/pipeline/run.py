@@ -12,6 +12,7 @@ from rich.text import Text
 
 from strop import files
 from strop.pipeline.evaluation import Results, SuiteRun, evaluate_model
+from strop.pipeline.guarding import JOURNAL
 from strop.pipeline.lock import locked
 from strop.pipeline.metrics_log import read_metrics
 from strop.pipeline.prepare import Prepared
@@ -50,6 +51,7 @@ class RunResult:
         for stage in self.stages:
             where = "from the cache" if stage.is_cached else f"in {stage.record['seconds']:.0f} s"
             lines.append(Text(f"{stage.record['name']}: {stage.folder / 'model'} ({where})", overflow="fold"))
+            lines += told_guard(stage)
         if self.decision is not None:
             lines += told_decision(self.decision)
         if self.release:
@@ -57,6 +59,18 @@ class RunResult:
         if self.report is not None:
             lines.append(Text(f"report: {self.report}", overflow="fold"))
         return lines
+
+
+def told_guard(stage: Finished) -> list[Text]:
+    """What the stage's guards did, where they did something."""
+    guard = stage.record.get("guard") or {"interventions": ()}
+    lines = [
+        Text(f"  guard at step {entry['step']}: {entry['course'].replace('_', ' ')}: {entry['why']}", style="yellow")
+        for entry in guard["interventions"]
+    ]
+    if lines and guard["stopped"]:
+        lines.append(Text(f"  stopped by its guard; the model is that of step {guard['kept_step']}", style="yellow"))
+    return lines
 
 
 def told_decision(decision: Decision) -> list[Text]:
@@ -147,5 +161,6 @@ def save_model(stage: Finished, folder: Path) -> None:
     from strop.models.exporting import export
 
     export(Policy.load(stage.folder / "model"), folder, merge=False)
-    for name in (METRICS, RECORD):
-        files.write_text(folder / name, (stage.folder / name).read_text())
+    for name in (METRICS, RECORD, JOURNAL):
+        if (stage.folder / name).exists():
+            files.write_text(folder / name, (stage.folder / name).read_text())
