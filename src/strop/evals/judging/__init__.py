@@ -8,7 +8,7 @@ from strop.evals.judging.anchor_files import (
     write_anchors,
 )
 from strop.evals.judging.compare import judge_suite
-from strop.evals.judging.evidence import JudgeEvidence, read_evidence, write_judge_evidence
+from strop.evals.judging.evidence import JudgeEvidence, RubricEvidence, read_evidence, write_judge_evidence
 from strop.evals.judging.items import JudgedItem, LengthEffect, WinRate
 from strop.evals.judging.result import JudgeResult
 from strop.evals.judging.rubric import judge_rubric, with_one_judge
@@ -20,6 +20,7 @@ __all__ = [
     "JudgedItem",
     "LengthEffect",
     "Limits",
+    "RubricEvidence",
     "Standing",
     "WinRate",
     "hold_to_people",

@@ -53,7 +53,7 @@ class JudgeResult:
     def digest(self) -> str:
         """Identity of the decisions and of everything that they are bound to."""
         bound = [self.suite, self.judge, self.candidate, self.baseline, *self.models, *self.dimensions]
-        return digest_json([bound, self.accuracy, _standing_record(self.standing), items_digest(self.items)])
+        return digest_json([bound, self.accuracy, standing_record(self.standing), items_digest(self.items)])
 
     def win_rate(self, where: str | None = None) -> WinRate:
         """The candidate's, over all items or those of the slice ``key=value``."""
@@ -109,7 +109,7 @@ class JudgeResult:
             "models": list(self.models),
             "dimensions": list(self.dimensions),
             "accuracy": None if self.accuracy is None else list(self.accuracy),
-            "standing": _standing_record(self.standing),
+            "standing": standing_record(self.standing),
             "numbers": self.numbers(),
             "items_digest": digest_bytes(lines.encode()),
             "digest": self.digest,
@@ -133,7 +133,7 @@ class JudgeResult:
                 models=(first, second),
                 dimensions=tuple(content["dimensions"]),
                 accuracy=accuracy,
-                standing=_standing_of(content["standing"]),
+                standing=standing_of(content["standing"]),
                 items=tuple(item_of(json.loads(line)) for line in lines.decode().splitlines()),
             )
             if found.digest != content["digest"]:
@@ -161,7 +161,8 @@ def line_of(item: JudgedItem) -> str:
     return json.dumps(asdict(item), ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def _standing_record(standing: Standing) -> dict[str, Any]:
+def standing_record(standing: Standing) -> dict[str, Any]:
+    """The standing as JSON."""
     reports = {"now": standing.now, "before": standing.before}
     return {
         "judge": standing.judge,
@@ -171,7 +172,8 @@ def _standing_record(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _standing_of(record: dict[str, Any]) -> Standing:
+def standing_of(record: dict[str, Any]) -> Standing:
+    """The standing that ``standing_record`` wrote. Raises: ValueError, KeyError, TypeError for anything else."""
     reports = {key: None if record[key] is None else report_of(record[key]) for key in ("now", "before")}
     return Standing(
         judge=record["judge"], num_anchors=record["num_anchors"], limits=Limits(**record["limits"]), **reports

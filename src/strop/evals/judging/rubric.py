@@ -30,9 +30,9 @@ def judge_rubric(
 
     ``dimensions`` says what each criterion speaks of; one that is called like a dimension speaks of that. An answer on
     which the judge failed has no value, and counts in ``unjudged``. Where ``standing`` (``hold_to_people``) says that
-    the judge's word does not count, no answer has a value: what asks for these metrics, or for their dimensions, is
-    then INSUFFICIENT; the numbers stay as ``untrusted_CRITERION``, which nothing rates. Raises: MismatchError without
-    the task of an item, for a result that is judged already, and for the standing of another judge.
+    the judge's word does not count, or it failed at too many answers, none has a value: what asks for these metrics or
+    their dimensions is then INSUFFICIENT. The numbers stay as ``untrusted_CRITERION``, which nothing rates. Raises:
+    MismatchError without an item's task, for results that are judged already, and for the standing of another judge.
     """
     if "judge" in result.digests:
         raise MismatchError(f"the results of {result.name} are judged already", do="judge the results as evaluated")
@@ -48,9 +48,9 @@ def judge_rubric(
         if progress is not None:
             progress(f"judge {result.name}", len(verdicts), len(pairs), {})
     names = [criterion.name for criterion in judge.rubric.criteria]
-    told = iter(verdicts)
+    told, counts = iter(verdicts), standing.is_trusted and not too_many_unjudged(verdicts, standing)
     items = tuple(
-        replace(item, samples=tuple(_measured(one, next(told), names, standing) for one in item.samples))
+        replace(item, samples=tuple(_measured(one, next(told), names, counts) for one in item.samples))
         for item in result.items
     )
     rated = {f"{PREFIX}{name}": _metric(name, dimensions or {}) for name in names}
@@ -61,6 +61,11 @@ def judge_rubric(
         metrics={**result.metrics, **rated, **unjudged},
         digests={**result.digests, "judge": judge.digest},
     )
+
+
+def too_many_unjudged(verdicts: Sequence[Verdict], standing: Standing) -> bool:
+    """Whether the judge failed at more answers than it may."""
+    return sum(verdict.score is None for verdict in verdicts) > standing.limits.max_ungraded * len(verdicts)
 
 
 def _metric(name: str, dimensions: Mapping[str, Dimension]) -> Metric:
@@ -75,14 +80,14 @@ def _completion(sample: SampleResult) -> Completion:
     return Completion(token_ids=(), sampler_logprobs=(), text=text, finish_reason=reason)  # type: ignore[arg-type]
 
 
-def _measured(sample: SampleResult, verdict: Verdict, names: Sequence[str], standing: Standing) -> SampleResult:
+def _measured(sample: SampleResult, verdict: Verdict, names: Sequence[str], counts: bool) -> SampleResult:
     is_judged = verdict.score is not None
     measures: dict[str, float | None] = {"unjudged": float(not is_judged)}
     for name in names:
         # A cut or empty answer scores 0 without criteria: it has 0 of each.
         value = verdict.measures.get(name, 0.0) if is_judged else None
-        measures[f"{PREFIX}{name}"] = value if standing.is_trusted else None
-        if not standing.is_trusted:
+        measures[f"{PREFIX}{name}"] = value if counts else None
+        if not counts:
             measures[f"{_UNTRUSTED}{name}"] = value
     return replace(sample, measures={**sample.measures, **measures})
 
