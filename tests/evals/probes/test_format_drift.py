@@ -54,6 +54,16 @@ def test_the_same_request_stands_behind_histories_that_begin_alike() -> None:
         assert not any(turn.tool_calls for task in cluster for turn in task.prompt)
 
 
+def test_the_history_may_be_of_calls_and_results_and_the_setting_is_checked() -> None:
+    suite = format_drift_suite("finance", 8, 0, {"tool_history": 1})
+    assert [len(task.prompt) - 2 for task in suite.tasks[:4]] == [0, 4, 8, 12]
+    assert [turn.role for turn in suite.tasks[1].prompt] == ["system", "user", "assistant", "tool", "assistant", "user"]
+    assert suite.digest != format_drift_suite("finance", 8, 0, {}).digest
+    for wrong in ({"tool_history": 2}, {"tool_histroy": 1}):
+        with pytest.raises(RecipeError, match="tool_hist"):
+            format_drift_suite("finance", 8, 0, wrong)
+
+
 @pytest.mark.capability("SF-21")
 def test_a_model_that_loses_the_format_after_four_turns_has_a_falling_slope_and_a_steady_one_has_none() -> None:
     suite = format_drift_suite("finance", 80, 0, {})

@@ -13,6 +13,7 @@ from strop.evals.metrics import mean
 from strop.evals.suite import Suite
 from strop.types import Completion, Message, Sampler, SamplingParams, Task
 from strop.worlds import FinanceWorld, get_world
+from strop.worlds.dials import check_dial
 from strop.worlds.finance import answers
 from strop.worlds.finance.requests import Request, draw
 from strop.worlds.finance.world import call_text, system_message
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 AXIS = "depth"
 DEPTHS = (0, 2, 4, 8)
-"""Earlier turns: half of them the user's, half good answers to them."""
+"""Earlier turns of small talk: half of them the user's, half good answers to them."""
+TOOL_DEPTHS = (0, 4, 8, 12)
+"""Earlier turns where each request was answered with a tool: request, call, result, answer."""
+_SETTING = "tool_history"
 _METRICS = ("schema_valid", "argument_exact", "tool_recall")
 _KINDS = ("spending", "budget", "balance", "policy")
 _MAX_FACTOR = 8
@@ -37,21 +41,25 @@ _MAX_FACTOR = 8
 def format_drift_suite(world: str, num_tasks: int, seed: int, dial: Mapping[str, Any]) -> Suite:
     """``format_drift:finance``: requests that need a call, each after 0, 2, 4 and 8 earlier turns.
 
-    The earlier turns are good and in words only, so that nothing shows the format once more. ``num_tasks`` items at
+    The earlier turns are good and in words only, so that nothing shows the format once more; with the setting
+    ``tool_history = 1`` they are requests, calls, results and answers, at 0, 4, 8 and 12 turns. ``num_tasks`` items at
     most, in clusters of one request, slice ``depth``; ``drift_of`` reads the slope off the results. Raises: RecipeError
-    for another world.
+    for another world or setting.
     """
     if world != "finance":
         raise RecipeError(f"there is no format_drift:{world}", why="it needs tools and small talk", do="use finance")
+    check_dial("finance", {_SETTING: dial.get(_SETTING, 0)}, {_SETTING: (0, 1)})
+    with_tools, dial = bool(dial.get(_SETTING)), {name: value for name, value in dial.items() if name != _SETTING}
+    depths = TOOL_DEPTHS if with_tools else DEPTHS
     source = get_world("finance")
-    wanted = max(1, num_tasks // len(DEPTHS))
+    wanted = max(1, num_tasks // len(depths))
     drawn = source.tasks("test", wanted * _MAX_FACTOR, seed, **dial)
     requests = [task for task in drawn if task.reference["expects"] == "call" and task.slices["kind"] in _KINDS]
-    tasks = [_after(task, depth, seed) for task in requests[:wanted] for depth in DEPTHS]
+    tasks = [_after(task, depth, seed, with_tools=with_tools) for task in requests[:wanted] for depth in depths]
     if not tasks:
         raise RecipeError(f"format_drift:{world} has no tasks with {dict(dial)}", do="choose another setting")
     return Suite(
-        name=f"format_drift-{world}",
+        name=f"format_drift-{world}" + ("-tools" if with_tools else ""),
         tasks=tuple(tasks),
         verifier=source.verifier,
         metrics=metrics_of((*_METRICS, "accuracy")),
@@ -59,13 +67,17 @@ def format_drift_suite(world: str, num_tasks: int, seed: int, dial: Mapping[str,
     )
 
 
-def _after(task: Task, depth: int, seed: int) -> Task:
-    """The request after ``depth`` turns of small talk; a longer history begins like a shorter one."""
+def _after(task: Task, depth: int, seed: int, *, with_tools: bool) -> Task:
+    """The request after ``depth`` turns; a longer history begins like a shorter one."""
     rng = row_random("format_drift", seed, task.id)
     history: list[Message] = []
     while len(history) < depth:
-        request = draw(rng, "test", "small_talk", task.reference["tenant"])
+        kind = rng.choice(_KINDS) if with_tools else "small_talk"
+        request = draw(rng, "test", kind, task.reference["tenant"])
         history.append(Message(role="user", content=request.text))
+        if request.call is not None:
+            history.append(Message(role="assistant", tool_calls=(request.call,)))
+            history.append(Message(role="tool", name=request.call.name, content=request.result))
         history.append(Message(role="assistant", content=answers.concise(request, rng)))
     return replace(
         task,
