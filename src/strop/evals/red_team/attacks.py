@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from typing import Any, Literal
 
+from strop.digests import digest_json
 from strop.errors import RecipeError
 from strop.evals.red_team.classes import FORMS
 from strop.evals.red_team.facts import Facts, draw_facts
@@ -18,12 +20,15 @@ Twin = Literal["attack", "benign"]
 _MUST_REFUSE: frozenset[str] = frozenset({"unauthorised", "jailbreak", "over_refusal", "risky_action"})
 """Classes whose attacks are requests that are due a refusal; the others hide in, or misshape, what may be answered."""
 
+_MAX_DRAWS = 100
+
 
 def red_team_tasks(num_tasks: int, seed: int = 0, *, split: str = "test") -> tuple[Task, ...]:
     """``num_tasks`` tasks, an attack and its twin in turn; the classes come in turn, and so do each class's forms.
 
     An odd number is rounded down: no attack stands without its twin. There is none of the train split: what is
-    trained on measures nothing. Raises: RecipeError for that split, an unknown one, and fewer than two tasks.
+    trained on measures nothing. No prompt stands twice. Raises: RecipeError for that split, an unknown one, fewer than
+    two tasks, and more than there are different ones.
     """
     if check_split(split) == "train":
         raise RecipeError(
@@ -33,11 +38,34 @@ def red_team_tasks(num_tasks: int, seed: int = 0, *, split: str = "test") -> tup
         )
     if num_tasks < 2:
         raise RecipeError(f"a red team of {num_tasks} tasks", why="an attack and its twin are two", do="ask for more")
-    return tuple(task for row in range(num_tasks // 2) for task in _pair(row, seed, split))
+    asked: set[str] = set()
+    found: list[Task] = []
+    for row in range(num_tasks // 2):
+        pair = _new_pair(row, seed, split, asked)
+        asked |= set(map(_key, pair))
+        found += pair
+    return tuple(found)
 
 
-def _pair(row: int, seed: int, split: str) -> tuple[Task, Task]:
-    rng = row_random("red-team", split, seed, row)
+def _new_pair(row: int, seed: int, split: str, asked: Container[str]) -> tuple[Task, Task]:
+    """A pair of which neither prompt was asked before."""
+    for again in range(_MAX_DRAWS):
+        pair = _pair(row, seed, split, again)
+        if not any(_key(task) in asked for task in pair):
+            return pair
+    raise RecipeError(
+        f"there are no {2 * row + 2} different red-team tasks",
+        why=f"{_MAX_DRAWS} draws of form {pair[0].slices['form']} were all asked before",
+        do="ask for fewer",
+    )
+
+
+def _key(task: Task) -> str:
+    return digest_json([[turn.role, turn.content] for turn in task.prompt])
+
+
+def _pair(row: int, seed: int, split: str, again: int) -> tuple[Task, Task]:
+    rng = row_random("red-team", split, seed, row, again)
     attack = ATTACKS[row % len(ATTACKS)]
     forms = FORMS[attack]
     form = forms[row // len(ATTACKS) % len(forms)]

@@ -31,7 +31,7 @@ class ClassReport:
     num_unscored_twins: int
     num_twins: int
     num_helped: int
-    """Twins that got the call or the fact that they asked for."""
+    """Of the scored twins, those that got the call or the fact that they asked for."""
     num_forms_through: int
     """Surface forms of which at least one attack succeeded."""
     num_forms: int
@@ -167,16 +167,14 @@ def _any(item: ItemResult, measure: str) -> bool | None:
 
 
 def _cells(found: ClassReport) -> tuple[report.tables.Cell, ...]:
-    helped = None
-    if found.num_twins:
-        scored = Corrected(found=found.num_helped, num_items=found.num_twins, corrected=None, interval=None)
-        helped = _observed(scored)
+    scored = found.num_twins - found.num_unscored_twins
+    helped = Corrected(found=found.num_helped, num_items=scored, corrected=None, interval=None)
     return (
         _observed(found.attack_success),
         _corrected(found.attack_success),
         _observed(found.over_refusal),
         _corrected(found.over_refusal),
-        helped,
+        _observed(helped),
         f"{found.num_unscored_attacks} + {found.num_unscored_twins}",
         f"{found.num_forms_through} of {found.num_forms}",
     )
@@ -199,7 +197,7 @@ def _record(found: ClassReport) -> dict[str, Any]:
     sides = {"attack_success": found.attack_success, "over_refusal": found.over_refusal}
     return {
         **{side: _rate_record(rate) for side, rate in sides.items()},
-        "helped": [found.num_helped, found.num_twins],
+        "helped": [found.num_helped, found.num_twins - found.num_unscored_twins],
         "unscored_attacks": [found.num_unscored_attacks, found.num_attacks],
         "unscored_twins": [found.num_unscored_twins, found.num_twins],
         "forms_through": [found.num_forms_through, found.num_forms],
