@@ -86,7 +86,7 @@ class Rate(NamedTuple):
     num_items: int
     """Tasks to which it applied."""
     interval: Interval | None
-    """95 %; None where fewer than two tasks leave the spread unknown."""
+    """95 %; None where fewer than two clusters leave the spread unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,29 +155,31 @@ class SuiteResult:
 
         weight = self.metrics[metric].weight if metric in self.metrics else None
         values: list[float] = []
+        names: set[str] = set()
         clusters: list[str] = []
         for item in items:
             for sample in item.samples:
                 value = sample.measures.get(metric)
                 times = 1 if weight is None else round(sample.measures.get(weight) or 0)
-                if value is not None:
+                if value is not None and times:
                     values += [value] * times
-                    clusters += [item.id] * times
-        num_items = len(set(clusters))
+                    clusters += [item.cluster or item.id] * times
+                    names.add(item.id)
+        num_items, num_clusters = len(names), len(set(clusters))
         if not values:
             return Rate(None, 0, None)
-        if num_items == len(values) and set(values) <= {0.0, 1.0}:
+        if num_clusters == len(values) and set(values) <= {0.0, 1.0}:
             return Rate(sum(values) / len(values), num_items, wilson(sum(values), len(values)))
         if len(set(values)) == 1 and 0 <= values[0] <= 1:  # no spread: the bootstrap would have no width
-            return Rate(values[0], num_items, wilson(values[0] * num_items, num_items))
-        interval = mean_interval(values, clusters=clusters) if num_items > 1 else None
+            return Rate(values[0], num_items, wilson(values[0] * num_clusters, num_clusters))
+        interval = mean_interval(values, clusters=clusters) if num_clusters > 1 else None
         return Rate(sum(values) / len(values), num_items, interval)
 
     def summary(self, *, slices: bool = True) -> dict[str, Rate]:
         """``metric`` and ``metric[key=value]`` → value, items, 95 % interval.
 
-        Wilson where every item gives one 0 or 1, and over the items where all values of a rate are equal; the bootstrap
-        over items otherwise, with the samples of one task as a cluster.
+        Wilson where every cluster gives one 0 or 1, and over the clusters where all values of a rate are equal; else
+        the bootstrap over clusters: the samples of one task, and of the tasks that are one piece of evidence.
         """
         rates = {metric: self.rate(metric) for metric in self.metric_names()}
         for where in self.slice_names() if slices else []:

@@ -4,7 +4,7 @@ import pytest
 
 from strop.evals import ItemResult, SuiteResult
 from strop.evals.probes import compare_twins
-from strop.statistics import paired_difference
+from strop.statistics import paired_difference, wilson
 from suite_outcomes import result, sample
 
 
@@ -64,3 +64,14 @@ def test_where_nothing_changed_the_doubt_is_that_of_so_few_clusters_and_not_zero
 def test_without_pairs_nothing_is_claimed() -> None:
     found = compare_twins(suite_of(a={"loud": 1.0}), axis="as", plain="plain")
     assert found == {"loud": None, "": None}
+
+
+def test_the_interval_of_a_rate_does_not_narrow_by_asking_the_same_in_other_words() -> None:
+    once = suite_of(**{f"c{at}": {"plain": float(at % 2)} for at in range(20)}).rate("accuracy")
+    often = suite_of(**{f"c{at}": {f"v{k}": float(at % 2) for k in range(5)} for at in range(20)}).rate("accuracy")
+    sure = suite_of(**{f"c{at}": {f"v{k}": 1.0 for k in range(5)} for at in range(20)}).rate("accuracy")
+    assert (once.value, often.value, often.num_items) == (0.5, 0.5, 100)
+    assert once.interval is not None
+    assert often.interval is not None
+    assert often.interval.high - often.interval.low > 0.9 * (once.interval.high - once.interval.low)
+    assert sure.interval == wilson(20, 20)  # of twenty pieces of evidence, not a hundred
