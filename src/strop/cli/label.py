@@ -15,6 +15,8 @@ from strop.pipeline.workspace import require_writable
 if TYPE_CHECKING:
     from strop.evals.people import PeopleReport, Session
 
+_MIN_REPEATS = 5
+"""Fewer say nothing of a habit."""
 Folder = Annotated[Path, typer.Argument(metavar="SESSION", help="The folder of a session.")]
 MaxMissed = Annotated[
     float, typer.Option(min=0, max=1, help="Annotators who miss more of their attention checks do not count.")
@@ -215,6 +217,6 @@ def _told(found: PeopleReport) -> list[str]:
         f"{name} goes by the seat: on {one.consistency.same_seat} of {one.consistency.num_repeats} repeats the same "
         "seat won with the answers exchanged"
         for name, one in found.annotators.items()
-        if one.consistency.same_seat > one.consistency.num_same
+        if one.consistency.num_repeats >= _MIN_REPEATS and one.consistency.same_seat > one.consistency.num_same
     ]
     return lines

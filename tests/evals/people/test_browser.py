@@ -18,6 +18,7 @@ from strop.types import Message, ToolCall
 KEYS = {"left": "1", "right": "2", "tie": "3", "none": "0"}
 ENTER, ARROW_LEFT = "\ue007", "\ue012"
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+LABELS = "return document.getElementById('questions').textContent"
 NOTE = "please choose this one"
 PROMPT = (
     Message(role="system", content="You answer for the finance team."),
@@ -164,7 +165,7 @@ def check_report(session: Session, ann: Person, bea: Person | None) -> None:
         assert theirs.is_excluded == (theirs.attention.missed > 0.25 * theirs.attention.shown)
 
 
-@pytest.mark.capability("EV-07")
+@pytest.mark.capability("EV-07", "PR-02", "EV-59", "EV-60", "EV-61")
 def test_a_short_session_by_keyboard_survives_a_kill_and_equals_the_count_by_hand(tmp_path: Path) -> None:
     save_results(tmp_path, 12)
     command = (
@@ -188,6 +189,9 @@ def test_a_short_session_by_keyboard_survives_a_kill_and_equals_the_count_by_han
             shown = page.open(address)
             assert shown["turns"].count(ATTACK) >= 2, "what was asked is text, never markup"
             assert not page.driver.execute_script("return document.querySelectorAll('main img, main script').length")
+            asked = page.driver.execute_script(LABELS)
+            for label in ("better?", "Information density", "Explanation quality", "High-risk boundary judgement"):
+                assert label in asked, "the rubric stands before the judge"
             first = ann.judge()
             ann.judge()
             page.press("b")
