@@ -38,8 +38,8 @@ def clustered_ratings(comparisons: Sequence[Comparison], clusters: Sequence[Hash
 
     V = C / (C - 1) · B (Σ_c g_c g_cᵀ) B,  B the inverse Fisher information,  g_c = Σ_{i in c} x_i (s_i - P_i)
 
-    *Source*: Liang and Zeger 1986. Measured coverage of the 95 % interval: 93 to 96 % at 40 to 200 prompts with 1 to 5 votes
-    (the plain one: 81 %, where votes on a prompt go together, to 99.7 %, with many ties).
+    *Source*: Liang and Zeger 1986. Measured coverage of the 95 % interval, at 40 to 200 prompts with 1 to 5 votes: 93
+    to 96 % (the plain one: 81 %, where votes on a prompt go together, to 99.7 %, with many ties).
     Raises: ValueError as ``bradley_terry``, and with fewer than two clusters.
     """
     import numpy as np
