@@ -188,11 +188,14 @@ class SuiteResult:
         return rates
 
     def runtime(self) -> dict[str, float | None]:
-        """What serving takes: latency, mean tokens and calls, the cost of a request, shares cut off and not graded."""
+        """What serving takes: latency, mean tokens and calls, the cost of a request, shares cut off and not graded.
+
+        Of results that were imported (``surroundings["imported"]``) nobody measured but the last.
+        """
         samples = list(self.samples)
         costs = [sample.cost for sample in samples if sample.cost is not None]
         latencies = [sample.latency_s for sample in samples]
-        return {
+        found = {
             "latency_p50_s": percentile(latencies, 0.5),
             "latency_p95_s": percentile(latencies, 0.95),
             "mean_tokens": mean([sample.num_tokens for sample in samples]),
@@ -201,6 +204,8 @@ class SuiteResult:
             "truncated_share": ratio(sum(s.finish_reason != "stop" for s in samples), len(samples)),
             "ungraded_share": ratio(self.num_ungraded, len(samples)),
         }
+        measured = ("ungraded_share",) if "imported" in self.surroundings else found
+        return {name: value if name in measured else None for name, value in found.items()}
 
     # ---------------------------------------------------------------------------------------------------------- on disk
 

@@ -90,15 +90,19 @@ def _suite(entry: Any, path: Path) -> str | SuiteTable:
 
 
 def results_of(name: str, file: GateFile, workspace: Workspace, progress: Progress | None) -> Mapping[str, SuiteResult]:
-    """The results in a folder; or those of a model or release on the gate's suites, from the cache where it has them.
+    """The results in a folder, ours or lm-eval's; or those of a model or release on the gate's suites.
 
+    What the cache holds is not evaluated again.
     Raises: RecipeError for a model without suites to ask; ModelError, ReleaseError; MismatchError for torn results.
     """
     from strop.evals import SuiteResult
+    from strop.evals.lm_eval.samples import is_lm_eval, read_lm_eval
     from strop.pipeline.evaluation import check_suite_names, evaluate_model, load_suites
     from strop.pipeline.prepare import base_model
 
     folder = workspace.path(name)
+    if folder.is_dir() and is_lm_eval(folder):
+        return read_lm_eval(folder)
     names = [path.name.removeprefix("results_").removesuffix(".json") for path in sorted(folder.glob("results_*.json"))]
     if names:
         return {suite: SuiteResult.load(folder, suite) for suite in names}

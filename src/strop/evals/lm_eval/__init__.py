@@ -1,0 +1,1 @@
+"""lm-eval both ways: our policies as its model (``model``), its runs as our results (``samples``)."""
