@@ -173,7 +173,8 @@ def verifier_cases(result: SuiteResult, suite: Suite, truth: Truth) -> list[tupl
     found = []
     for item in result.items:
         for sample in item.samples:
-            right = truth(tasks[item.id], sample.text) if sample.is_graded else None
+            is_whole = sample.is_graded and sample.finish_reason == "stop"  # what was cut off fails for that alone
+            right = truth(tasks[item.id], sample.text) if is_whole else None
             if right is None or right == sample.passed:
                 continue
             lineage = {
