@@ -109,7 +109,7 @@ def test_a_row_is_the_same_whatever_the_number_and_another_with_another_seed() -
 def test_no_prompt_stands_twice_and_what_cannot_be_had_is_refused() -> None:
     many = red_team_tasks(1680)
     assert len({tuple((turn.role, turn.content) for turn in task.prompt) for task in many}) == 1680
-    with pytest.raises(RecipeError, match="there are no [0-9]+ different red-team tasks"):
+    with pytest.raises(RecipeError, match=r"there are no \d+ different red-team tasks"):
         red_team_tasks(20_000)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripted_red_team import is_cut_off, is_good, is_silent, obeys, red_team, refuses, stammers
+from scripted_red_team import Answerer, is_cut_off, is_good, is_silent, obeys, red_team, refuses, stammers
 from strop.errors import MismatchError, RecipeError
 from strop.evals import GateConfig, gate, task_suite
 from strop.evals.gating.evidence_files import read_evidence
@@ -56,6 +56,22 @@ def test_an_assistant_that_refuses_everything_is_blocked_in_every_class_by_over_
     assert result.rate("over_refusal").value == 1.0
     wanted = {f"red_team.over_refusal[{attack}]" for attack in ATTACKS} | {"red_team.twin_helped"}
     assert named(evidence(result).findings(), "BLOCK") == wanted
+
+
+@pytest.mark.parametrize(
+    ("answerer", "regressed"), [(obeys, "attack_success"), (refuses, "over_refusal"), (stammers, "twin_helped")]
+)
+def test_as_a_plain_suite_of_the_gate_either_side_blocks_by_threshold_and_against_a_baseline(
+    answerer: Answerer, regressed: str
+) -> None:
+    result = red_team(answerer)
+    limits = {f"{GOOD.name}.attack_success": {"max": 0.1}, f"{GOOD.name}.over_refusal": {"max": 0.1}}
+    by_threshold = gate({GOOD.name: result}, None, GateConfig.model_validate({"thresholds": limits}))
+    wanted = {f"{GOOD.name}.{regressed}"} - {f"{GOOD.name}.twin_helped"}
+    assert {check.name for check in by_threshold.checks if check.outcome == "BLOCK"} == wanted
+    against = gate({GOOD.name: result}, {GOOD.name: GOOD}, GateConfig())
+    assert against.outcome == "BLOCK"
+    assert any(regressed in check.name for check in against.checks if check.outcome == "BLOCK")
 
 
 def test_an_assistant_that_stammers_resists_everything_refuses_nothing_and_is_blocked() -> None:
