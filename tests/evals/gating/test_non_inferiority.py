@@ -139,7 +139,7 @@ def test_items_that_go_together_count_once() -> None:
     assert together >= margin_p_value([0.0] * 30, [str(i) for i in range(30)], 0.05)[0]
 
 
-@pytest.mark.parametrize(("change", "margin"), [(0.02, 0.05), (0.1, 0.1), (0.3, 0.1)])
+@pytest.mark.parametrize(("change", "margin"), [(0.05, 0.05), (0.1, 0.1), (0.3, 0.1)])
 def test_as_many_items_as_are_said_to_be_needed_pass_about_four_times_in_five(change: float, margin: float) -> None:
     """The chance of PASS at no drop, from 300 draws of that many items: 80 %, give or take their error."""
     half = round(500 * change)
@@ -147,7 +147,7 @@ def test_as_many_items_as_are_said_to_be_needed_pass_about_four_times_in_five(ch
     n = items_needed(worsenings, [str(i) for i in range(1000)], margin, 0.05)
     draws = np.random.default_rng(0).multinomial(n, [change / 2, change / 2, 1 - change], size=300)
     share = np.mean([exact_p_value(n, int(g), int(k), margin) <= 0.05 for g, k, _ in draws])
-    assert 0.7 < share < 0.93
+    assert 0.72 < share < 0.9
 
 
 @pytest.mark.parametrize(("n", "change"), [(200, 0.1), (600, 0.1), (600, 0.3)])
@@ -163,7 +163,7 @@ def test_a_margin_in_reach_needs_as_many_items_as_there_are() -> None:
     worsenings = [1.0] * 40 + [-1.0] * 40 + [0.0] * 520
     clusters = [str(i) for i in range(600)]
     reach = margin_in_reach(worsenings, clusters, 0.05)
-    assert items_needed(worsenings, clusters, reach, 0.05) == pytest.approx(600 + 1 / reach, rel=0.01)
+    assert items_needed(worsenings, clusters, reach, 0.05) == pytest.approx(600 + 2 / reach, rel=0.01)
 
 
 def test_what_is_no_share_and_no_margin_is_refused() -> None:

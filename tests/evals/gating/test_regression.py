@@ -149,7 +149,7 @@ def test_a_drop_that_is_proven_but_not_shown_to_exceed_the_margin_blocks_without
 
 
 def test_where_an_unchanged_candidate_would_have_passed_no_more_items_are_asked_for() -> None:
-    check = compared(600, lost=14, gained=6, margins={"finance.accuracy": 0.02})
+    check = compared(700, lost=14, gained=6, margins={"finance.accuracy": 0.02})
     assert check.outcome == "INSUFFICIENT"
     assert "an unchanged candidate would have shown it" in check.reason
 

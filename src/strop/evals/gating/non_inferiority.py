@@ -155,7 +155,7 @@ def betting_p_value(worsenings: Sequence[float], clusters: Sequence[str], margin
 def items_needed(worsenings: Sequence[float], clusters: Sequence[str], margin: float, alpha: float) -> int:
     """About how many items show a drop below ``margin`` 4 times in 5, if in truth nothing changed on average.
 
-    n = N (reach · s / m)² + N / (K m), s² = Σ_c (Σ_{i in c} w_i)² / N²; at least N / K · ln α / ln(1 - m), what it
+    n = N (reach · s / m)² + 2 N / (K m), s² = Σ_c (Σ_{i in c} w_i)² / N²; at least N / K · ln α / ln(1 - m), what it
     takes when nothing changes at all; the second term is for whole counts. ``reach`` is z_α + z_β for the exact test
     and z_β + √(z_β² + 2 ln 4/α) for betting, whose money is split.
     """
@@ -163,7 +163,7 @@ def items_needed(worsenings: Sequence[float], clusters: Sequence[str], margin: f
     num_items, num_clusters, spread = _spread(worsenings, clusters)
     is_exact = num_clusters == num_items and {*worsenings} <= {-1.0, 0.0, 1.0}
     few = num_items / num_clusters * math.log(alpha if is_exact else alpha / 2) / math.log1p(-margin)
-    many = num_items * (_reach(alpha, is_exact) * spread / margin) ** 2 + num_items / num_clusters / margin
+    many = num_items * (_reach(alpha, is_exact) * spread / margin) ** 2 + 2 * num_items / num_clusters / margin
     return math.ceil(max(few, many if spread else 0.0))
 
 
