@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from strop.chat import ChatTemplate
 
 _CODE = ("chat", "sampling", "verifiers", "worlds", "evals")
-_AFTERWARDS = ("drift", "gating", "lm_eval", "people")
+_AFTERWARDS = ("drift", "gating", "judging", "lm_eval", "people")
 """Parts of evals that look at answers which are there, and decide none."""
 
 

@@ -159,13 +159,14 @@ def evaluate_model(
     process."""
     from strop.evals import evaluate
 
+    is_seen = sampler is None  # what a server runs is not
     sampler = sampler or LazySampler(model.source)
 
     def told(label: str, done: float, total: float, metrics: Mapping[str, float]) -> None:
         if progress is not None:
             progress(f"{model.name}: {label}", done, total, metrics)
 
-    return {
+    results = {
         run.suite.name: evaluate(
             sampler,
             template,
@@ -179,6 +180,16 @@ def evaluate_model(
         )
         for run in suites
     }
+    return _with_weights(results, model) if is_seen else results
+
+
+def _with_weights(results: Results, model: ModelRef) -> dict[str, SuiteResult]:
+    """The results with the identity of the weights alone: the model's digest changes with its template too."""
+    from strop.evals.drift.weights import weights_digest
+    from strop.models.names import local_folder
+
+    weights = {"weights": weights_digest(local_folder(model.source))}
+    return {name: replace(one, surroundings={**one.surroundings, **weights}) for name, one in results.items()}
 
 
 def served_by(server: str, model: ModelRef, template: ChatTemplate) -> tuple[ModelRef, Sampler]:

@@ -220,6 +220,39 @@ def test_the_command_exits_with_0_without_drift_1_with_it_and_2_for_what_cannot_
     assert (code, "no model folder" in err) == (2, True)
 
 
+@pytest.mark.slow
+@pytest.mark.capability("EV-48")
+def test_a_template_that_is_edited_in_a_copy_of_the_model_is_blocked_by_the_gate_as_a_change_around_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From ``strop eval`` of two folders to ``strop gate``: the folders' digests differ, their weights do not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STROP_HOME", str(tmp_path / "home"))
+    shutil.copytree(TINY, "before")
+    shutil.copytree(TINY, "after")
+    edit(tmp_path / "after" / "chat_template.jinja", "'<|system|>'", "'<|system|> '")
+    (tmp_path / "after" / "strop.lock.json").unlink()
+    rows = [{"prompt": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(2)]
+    Path("sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["strop", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    for model in ("before", "after"):
+        asked = ("--suite", "sums.jsonl", "--verifier", "number", "--max-new-tokens", 2)
+        code, out = run("eval", model, *asked, "--output", f"results-{model}")
+        assert code == 0, out
+    code, out = run("gate", "results-after", "--baseline", "results-before")
+    assert code == 1
+    assert "the weights are the same, the template is not: the chat template differs" in out
+    assert "golden conversation 'tool call' differs" in out
+    assert run("drift", "results-before", "results-after")[0] == 1
+
+
 def test_suites_that_stand_on_one_side_only_are_refused(template: ChatTemplate, tmp_path: Path) -> None:
     evaluated(template).save(tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "two")
