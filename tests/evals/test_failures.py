@@ -10,6 +10,7 @@ from strop.data import read_conversations, read_preferences, read_tasks
 from strop.data.lineage import lineage_of, told_lineage
 from strop.errors import DataError, MismatchError, RecipeError
 from strop.evals import ItemResult, SampleResult, Suite, SuiteResult, world_suite
+from strop.evals.contamination import find_contamination
 from strop.evals.failures import failures, more_like, require_trainable, split_of_task
 from strop.evals.feedback import (
     failed_conversations,
@@ -137,6 +138,10 @@ def test_a_failing_slice_feeds_new_train_tasks_whose_lineage_survives_reading(he
         assert abs([task.slices["tenant"] for task in drawn].count(tenant) - share) < 1
     asked = {repr(task.prompt) for task in held_out.tasks}
     assert all(split_of_task(task) == "train" and repr(task.prompt) not in asked for task in drawn)
+
+    assert find_contamination({"next": drawn}, [held_out]).suites[0].of("exact", "quoted", "cluster") == []
+    leaked = [failure.task for failure in found]
+    assert find_contamination({"next": leaked}, [held_out]).suites[0].of("exact"), "the check would have found them"
 
     write_rows(tmp_path / "tasks.jsonl", drawn)
     write_rows(tmp_path / "pairs.jsonl", practised_pairs(drawn, FINANCE))

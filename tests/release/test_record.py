@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from strop.errors import MismatchError, ReleaseError
 from strop.evals import Metric, SuiteResult, gate, gate_report, parse_gate_config
 from strop.evals.gating.evidence import BlockingTest
 from strop.evals.gating.recorded import RecordedEvidence, evidence_of, repeat
+from strop.evals.people.evidence import PeopleEvidence
+from strop.evals.people.rule import PeopleRule
 from strop.release import Bundle, Registry
 from strop.types import Check
 from suite_outcomes import DIGESTS, ones, result
@@ -97,6 +100,51 @@ def test_a_repeated_decision_has_the_same_checks_from_reports_and_results_read_b
     assert {check.name for check in again.checks} == {check["name"] for check in report["checks"]}
     assert "people: preferred" in {check.name for check in again.checks}
     assert evidence_of(report) == (PEOPLE,)
+
+
+@pytest.mark.capability("EV-44")
+def test_a_release_that_asks_for_people_needs_their_record_and_keeps_it(registry: Registry, tmp_path: Path) -> None:
+    """Without a session of these two models nothing is decided; with one its digest stands in the record.
+
+    60 wins, 20 ties, 40 losses: win rate (60 + 10) / 120 = 0.583.
+    """
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "model.safetensors").write_text("x")
+    model = digest_folder(folder)
+    config = CONFIG.model_copy(update={"people": PeopleRule(min_pairs=100, min_win_rate=0.5)})
+    candidate, baseline = sides(model)
+    session = PeopleEvidence(
+        session="5" * 64,
+        candidate=model,
+        baseline="old",
+        suite="finance",
+        wins=60,
+        ties=20,
+        losses=40,
+        num_identical=0,
+        annotators=("Ada",),
+        excluded=(),
+        last=datetime.now(UTC).isoformat(),
+    )
+    bundle = Bundle(name="finance", folder=folder, digests={"model": model, "template": "t"})
+    outcomes = []
+    for evidence in ([], [replace(session, candidate="another")], [session]):
+        decision = gate(candidate, baseline, config, evidence)
+        report = gate_report(decision, candidate, baseline, config, evidence)
+        outcomes.append(decision.outcome)
+        registry.add(bundle, report, candidate=candidate, baseline=baseline)
+        if decision.outcome != "PASS":
+            with pytest.raises(ReleaseError, match="INSUFFICIENT"):
+                registry.promote("finance", "production", who="Ada", why="x")
+    assert outcomes == ["INSUFFICIENT", "INSUFFICIENT", "PASS"]
+    registry.promote("finance", "production", who="Ada", why="people prefer it")
+    (record,) = registry.records()
+    assert record.problems() == []
+    told = "\n".join(record.told())
+    assert "win rate 0.583" in told
+    assert "evidence people:" in told
+    assert "5" * 64 in json.dumps(record.report["evidence"])
 
 
 def test_what_was_tampered_with_is_named(registry: Registry, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table as ConsoleTable
 from rich.text import Text
 
 from strop import report
+from strop.evals.gating.page import together
 from strop.pipeline.evaluation import Results
 from strop.report.tables import Cell, change_tone, format_interval, format_value
 from strop.statistics import paired_difference
@@ -26,7 +27,7 @@ def suite_table(name: str, results: Mapping[str, Results], *, seed: int) -> repo
     """One suite's metrics by model, in the order of training, with the paired change from first to last."""
     by_model = {model: found[name] for model, found in results.items()}
     first, last = next(iter(by_model.values())), list(by_model.values())[-1]
-    metrics = list(dict.fromkeys(["accuracy", *last.metrics]))
+    metrics = together(list(dict.fromkeys(["accuracy", *last.metrics])), last)
     changes = {metric: change for metric in metrics if (change := _change(first, last, metric)) is not None}
     params = last.params
     drawn = "greedy" if params["temperature"] == 0 else f"temperature {params['temperature']:g}"
