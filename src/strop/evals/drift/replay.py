@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from strop.digests import digest_bytes
-from strop.errors import ToolError
+from strop.errors import MismatchError, ToolError
+from strop.evals.results import SuiteResult
 from strop.files import write_json
 from strop.tools.contracts import Caller
 from strop.tools.index import Hit
@@ -85,6 +86,21 @@ def _told(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         return f"found {', '.join(ids) or 'nothing'}; now {', '.join(found) or 'nothing'}"
     rewritten = [one[0] for one, other in zip(was, now, strict=True) if one != other]
     return f"finds the same documents, with another text in {', '.join(rewritten)}"
+
+
+def with_index(result: SuiteResult, record: Json) -> SuiteResult:
+    """The result with what its index answered to probes (``replay_index``), for the gate's drift check.
+
+    Raises: MismatchError if the suite was evaluated with another index.
+    """
+    asked = result.digests.get("index") or record["digest"]
+    if asked != record["digest"]:
+        raise MismatchError(
+            f"suite {result.name} was not evaluated with this index",
+            why=f"the result says {asked[:12]}, the index {str(record['digest'])[:12]}",
+            do="replay the index that the suite's evidence came from",
+        )
+    return replace(result, surroundings={**result.surroundings, "index": dict(record)})
 
 
 def lock_index(index: Index, probes: Sequence[Probe], folder: Path | str) -> Path:
