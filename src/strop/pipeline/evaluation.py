@@ -76,8 +76,11 @@ def load_suites(
 
 def check_suite_names(config: GateConfig, suites: Sequence[SuiteRun]) -> None:
     """Refuse thresholds of suites that will not be evaluated, before anything is trained. Raises: RecipeError."""
+    from strop.evals.gating.keys import suite_named
+
     names = [run.suite.name for run in suites]
-    asked = [(key, key.partition(".")[0]) for key in (*config.thresholds, *config.max_drop)]
+    keys = (*config.thresholds, *config.margins, *config.max_drop)
+    asked = [(key, suite) for key in keys if (suite := suite_named(key)) is not None]
     for key, suite in [*asked, *((f"go_live of {rule.suite}", rule.suite) for rule in config.go_live)]:
         if suite not in names:
             near = nearest(suite, names)
