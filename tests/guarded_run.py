@@ -8,10 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from small_run import run
+from strop.types import Completion, Task, Verdict
 
 SCORE = "def score(completion):\n    return float('fine' in completion)\n"
-FRAGILE = "def score(completion):\n    if 'fine' not in completion:\n        raise ValueError('lost')\n    return 1.0\n"
 WORDS = ("sales", "legal", "audit", "fleet", "rent", "tax")
+
+
+class Fragile:
+    """A verifier that can judge only answers with the word; of others it says that it could not."""
+
+    name = digest = "fragile"
+    is_isolated = True
+
+    def __call__(self, task: Task, completion: Completion) -> Verdict:
+        if "fine" in completion.text:
+            return Verdict(score=1.0, passed=True)
+        return Verdict(score=None, passed=False, state="error", reasons=("lost",))
 
 
 def write_guarded_files(folder: Path) -> None:
@@ -26,7 +38,6 @@ def write_guarded_files(folder: Path) -> None:
     for name, lines in rows.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "fine.py").write_text(SCORE)
-    (folder / "fragile.py").write_text(FRAGILE)
 
 
 def teach(model: Path, folder: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from guarded_run import guard, guarded_tables, teach, write_guarded_files
+from guarded_run import Fragile, guard, guarded_tables, teach, write_guarded_files
 from small_run import run
 from strop.data import read_conversations
 from strop.errors import RecipeError, VerifierError
@@ -176,29 +176,31 @@ def test_with_validation_the_best_step_is_one_that_held(place: tuple[Path, Path]
 # -------------------------------------------------------------------------------------------------- what is not a drop
 
 
-def fragile(action: str = "roll_back", **settings: Any) -> dict[str, Any]:
-    table = guard(action, **settings)
-    return {**table, "suite": {**table["suite"], "verifier": "fragile.py:score"}}
+@pytest.fixture
+def fragile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strop.pipeline.evaluation.load_grader", lambda *told: Fragile())
 
 
+@pytest.mark.usefixtures("fragile")
 def test_answers_that_cannot_be_graded_stop_the_stage_and_are_told_apart(
     place: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    stopped = stage(place, tmp_path, fragile("lower_learning_rate"))
-    assert (
-        stopped.record["guard"]["stopped"] == "fine.accuracy has no value for 24 of 24 items that had one (at most 10%)"
-    )
-    assert stopped.record["output"]["step"] == 2
+    told = stage(place, tmp_path, guard("lower_learning_rate")).record["guard"]
+    assert told["stopped"] == "fine.accuracy has no value for 24 of 24 items that had one (at most 10%)"
+    assert told["kept_step"] == 2
 
 
+@pytest.mark.usefixtures("fragile")
 def test_a_model_that_the_guard_cannot_judge_is_not_trained(
     place: tuple[Path, Path], chat_folder: Path, tmp_path: Path
 ) -> None:
-    untaught = (place[0], chat_folder)
     with pytest.raises(VerifierError, match="24 of 24 answers could not be graded"):
-        stage(untaught, tmp_path, fragile())
+        stage((place[0], chat_folder), tmp_path, guard())
+
+
+def test_a_guard_that_could_never_trigger_is_told(place: tuple[Path, Path], chat_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(VerifierError, match="could never trigger"):
-        stage(untaught, tmp_path, guard())
+        stage((place[0], chat_folder), tmp_path, guard())
 
 
 def test_only_a_step_that_every_guard_saw_is_gone_back_to(place: tuple[Path, Path], tmp_path: Path) -> None:
