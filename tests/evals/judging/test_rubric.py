@@ -70,7 +70,7 @@ def answered(words: Sequence[str], **more: Any) -> SuiteResult:
 def test_each_criterion_is_a_measure_with_its_dimension_beside_accuracy_and_failures_are_counted() -> None:
     """By hand: 60 of 10 points, 40 of 7, 19 of 0 and one that the judge says nothing readable of, of 120."""
     words = ["good"] * 60 + ["fair"] * 40 + ["bad"] * 19 + ["odd"]
-    found = judge_rubric(answered(words), JUDGE, TASKS, hold_to_people(JUDGE, ANCHORS))
+    found = judge_rubric(answered(words), JUDGE, hold_to_people(JUDGE, ANCHORS), TASKS)
     rate = found.rate("judged_helpfulness")
     assert rate.num_items == 119
     assert rate.value == pytest.approx((60 * 1.0 + 40 * 0.7) / 119)
@@ -87,7 +87,7 @@ def test_each_criterion_is_a_measure_with_its_dimension_beside_accuracy_and_fail
 def test_a_cut_answer_has_nothing_of_any_criterion_unasked() -> None:
     made = answered(["good"] * 120)
     cut = replace(made.items[0], samples=(replace(made.items[0].samples[0], finish_reason="length"),))
-    found = judge_rubric(replace(made, items=(cut, *made.items[1:])), JUDGE, TASKS, hold_to_people(JUDGE, ANCHORS))
+    found = judge_rubric(replace(made, items=(cut, *made.items[1:])), JUDGE, hold_to_people(JUDGE, ANCHORS), TASKS)
     assert found.items[0].measures["judged_helpfulness"] == 0.0
     assert found.items[0].measures["unjudged"] == 0.0
 
@@ -96,10 +96,10 @@ def test_a_cut_answer_has_nothing_of_any_criterion_unasked() -> None:
 def test_the_dimension_of_a_judge_that_is_not_borne_out_is_insufficient_and_its_numbers_stay_to_be_seen() -> None:
     words = ["good"] * 120
     settings = GateConfig(dimensions=("helpfulness",), thresholds={"finance.accuracy": Threshold(min=0.9)})
-    trusted = judge_rubric(answered(words), JUDGE, TASKS, hold_to_people(JUDGE, ANCHORS))
+    trusted = judge_rubric(answered(words), JUDGE, hold_to_people(JUDGE, ANCHORS), TASKS)
     assert gate({"finance": trusted}, None, settings).outcome == "PASS"
     for anchors in ((), ANCHORS[:10], tuple(replace(one, label=not one.label) for one in ANCHORS)):
-        found = judge_rubric(answered(words), JUDGE, TASKS, hold_to_people(JUDGE, anchors))
+        found = judge_rubric(answered(words), JUDGE, hold_to_people(JUDGE, anchors), TASKS)
         assert found.rate("judged_helpfulness").value is None
         assert found.rate("untrusted_helpfulness").value == 1.0
         decision = gate({"finance": found}, None, settings)
@@ -115,7 +115,7 @@ def test_a_judge_that_fails_at_many_answers_decides_nothing_of_the_others() -> N
     """7 of 120 are more than the 5 % that a judge may leave."""
     standing = hold_to_people(JUDGE, ANCHORS)
     for num_odd, value in ((6, 1.0), (7, None)):
-        found = judge_rubric(answered(["good"] * (120 - num_odd) + ["odd"] * num_odd), JUDGE, TASKS, standing)
+        found = judge_rubric(answered(["good"] * (120 - num_odd) + ["odd"] * num_odd), JUDGE, standing, TASKS)
         assert found.rate("judged_helpfulness").value == value
         (told,) = RubricEvidence.of(found, standing).findings()
         assert told.outcome == ("INSUFFICIENT" if value is None else "PASS")
@@ -126,10 +126,10 @@ def test_a_judge_that_fails_at_many_answers_decides_nothing_of_the_others() -> N
 def test_values_of_two_judges_are_never_compared_they_are_insufficient() -> None:
     """The other judge gives 7 where this one gives 10: with one judge a regression, with two nothing."""
     other = judge({**POINTS, "good": 7}, model="another")
-    before = judge_rubric(answered(["good"] * 120), JUDGE, TASKS, hold_to_people(JUDGE, ANCHORS))
-    same = judge_rubric(answered(["fair"] * 120, model="new"), JUDGE, TASKS, hold_to_people(JUDGE, ANCHORS))
+    before = judge_rubric(answered(["good"] * 120), JUDGE, hold_to_people(JUDGE, ANCHORS), TASKS)
+    same = judge_rubric(answered(["fair"] * 120, model="new"), JUDGE, hold_to_people(JUDGE, ANCHORS), TASKS)
     assert gate({"finance": same}, {"finance": before}, GateConfig()).outcome == "BLOCK"
-    now = judge_rubric(answered(["good"] * 120, model="new"), other, TASKS, hold_to_people(other, ANCHORS))
+    now = judge_rubric(answered(["good"] * 120, model="new"), other, hold_to_people(other, ANCHORS), TASKS)
     assert now.rate("judged_helpfulness").value == pytest.approx(0.7)
     for candidate, baseline in ((now, before), (before, now)):
         decision = gate({"finance": candidate}, {"finance": baseline}, GateConfig())
@@ -141,13 +141,13 @@ def test_values_of_two_judges_are_never_compared_they_are_insufficient() -> None
 
 def test_what_cannot_be_judged_as_asked_is_refused() -> None:
     standing = hold_to_people(JUDGE, ANCHORS)
-    judged = judge_rubric(answered(["good"] * 120), JUDGE, TASKS, standing)
+    judged = judge_rubric(answered(["good"] * 120), JUDGE, standing, TASKS)
     with pytest.raises(MismatchError, match="judged already"):
-        judge_rubric(judged, JUDGE, TASKS, standing)
-    with pytest.raises(MismatchError, match="the tasks of 1 items are not there"):
-        judge_rubric(answered(["good"] * 120), JUDGE, TASKS[1:], standing)
+        judge_rubric(judged, JUDGE, standing, TASKS)
+    with pytest.raises(MismatchError, match="the prompt of item i0000 is not known"):
+        judge_rubric(answered(["good"] * 120), JUDGE, standing, TASKS[1:])
     with pytest.raises(MismatchError, match="of another judge or rubric"):
-        judge_rubric(answered(["good"] * 120), judge(POINTS, model="another"), TASKS, standing)
+        judge_rubric(answered(["good"] * 120), judge(POINTS, model="another"), standing, TASKS)
 
 
 # -------------------------------------------------------------------------------------------------------------- anchors

@@ -95,11 +95,14 @@ def _pairs(candidate: SuiteResult, baseline: SuiteResult, tasks: Sequence[Task] 
         what = f"{len(alone)} items of suite {candidate.name} are on one side only, for example {min(alone)!r}"
         raise MismatchError(what, why="answers to one task are compared", do="evaluate both models on the same suite")
     by_id = {task.id: task for task in tasks or ()}
-    return [_Pair(_task(item, by_id), item, item.samples[0], earlier[item.id].samples[0]) for item in candidate.items]
+    return [_Pair(task_of(item, by_id), item, item.samples[0], earlier[item.id].samples[0]) for item in candidate.items]
 
 
-def _task(item: ItemResult, tasks: Mapping[str, Task]) -> Task:
-    """The task that was asked. Raises: MismatchError if it is not known, or another one."""
+def task_of(item: ItemResult, tasks: Mapping[str, Task]) -> Task:
+    """The task that was asked: of ``tasks`` by its id, else what the results keep of its prompt.
+
+    Raises: MismatchError if neither is there, or another task has the id.
+    """
     task = tasks.get(item.id)
     if task is not None:
         asked = task.prompt[-1].content if task.prompt else ""

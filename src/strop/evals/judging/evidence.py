@@ -88,7 +88,11 @@ class JudgeEvidence:
             now, before = result.accuracy
             parts.append(f"beside accuracy {before:.3f} → {now:.3f}")
         if (bias := result.position_bias) is not None:
-            parts.append(f"{bias.inconsistent_rate:.0%} of orders contradict each other, first {bias.first_rate:.2f}")
+            low, high = bias.inconsistent.low, bias.inconsistent.high
+            contradicted = f"{bias.inconsistent_rate:.0%} [{low:.0%}, {high:.0%}]"
+            parts.append(
+                f"in {contradicted} the two orders contradict each other, first preferred {bias.first_rate:.2f}"
+            )
         if (length := result.length_effect) is not None:
             low, high = length.interval.low, length.interval.high
             parts.append(f"the longer answer preferred {length.longer_preferred:.2f} [{low:.2f}, {high:.2f}]")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from strop.errors import MismatchError
+from strop.evals.judging.compare import task_of
 from strop.evals.judging.standing import Standing
 from strop.evals.results import SampleResult, SuiteResult
 from strop.evals.suite import DIMENSIONS, Dimension, Metric
@@ -19,8 +20,8 @@ _UNTRUSTED = "untrusted_"
 def judge_rubric(
     result: SuiteResult,
     judge: JudgeVerifier,
-    tasks: Sequence[Task],
     standing: Standing,
+    tasks: Sequence[Task] | None = None,
     *,
     dimensions: Mapping[str, Dimension] | None = None,
     num_requests: int = 64,
@@ -38,10 +39,8 @@ def judge_rubric(
         raise MismatchError(f"the results of {result.name} are judged already", do="judge the results as evaluated")
     if standing.judge != judge.digest:
         raise MismatchError("the standing is of another judge or rubric", do="hold this judge to people")
-    by_id = {task.id: task for task in tasks}
-    if missing := [item.id for item in result.items if item.id not in by_id]:
-        raise MismatchError(f"the tasks of {len(missing)} items are not there", where=missing[0], do="give the suite's")
-    pairs = [(by_id[item.id], _completion(sample)) for item in result.items for sample in item.samples]
+    by_id = {task.id: task for task in tasks or ()}
+    pairs = [(task_of(item, by_id), _completion(sample)) for item in result.items for sample in item.samples]
     verdicts: list[Verdict] = []
     for start in range(0, len(pairs), num_requests):
         verdicts += judge.judge_many(pairs[start : start + num_requests])
