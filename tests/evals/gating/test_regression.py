@@ -107,6 +107,14 @@ def test_suites_metrics_slices_and_evidence_are_corrected_together() -> None:
     assert first.numbers["items"] == [f"i{i:04}" for i in range(12)]
 
 
+def test_a_slice_that_holds_everything_is_not_tested_twice() -> None:
+    before, now = flips(60, lost=6)
+    slices = [{"kind": "refusal"}] * 60
+    decision = decide(run_of({"m": now}, slices=slices), run_of({"m": before}, slices=slices))
+    assert [check.name for check in decision.checks] == ["finance.m against the baseline"]
+    assert decision.checks[0].numbers["num_tests"] == 1
+
+
 @pytest.mark.capability("EV-42")
 def test_without_a_margin_what_is_not_proven_passes_and_says_what_would_have_been_found() -> None:
     check = compared(200, lost=4)

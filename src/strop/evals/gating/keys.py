@@ -14,7 +14,8 @@ from strop.evals.suite import DIMENSIONS
 _KEY = re.compile(r"(?P<suite>.+)\.(?P<metric>[^.\[]+)(\[(?P<where>[^\]]+)\])?")
 _DIMENSION = "dimension:"
 _HOW = "write suite.metric, suite.metric[key=value], or suite.metric[key] for every value of the key"
-_NO_GATE_RUNTIME = ("mean_calls",)
+_COUNTS_OF_CALLS = ("mean_calls", "call_rate", "num_calls")
+"""Measures that no gate may ask, whether or not a suite rates them."""
 
 
 class Place(NamedTuple):
@@ -110,12 +111,12 @@ def slices_of(what: str, where: str, result: SuiteResult) -> list[str]:
 def require_gate(what: str, metric: str, result: SuiteResult) -> None:
     """Refuse a measure that says nothing of quality. Raises: RecipeError."""
     rule = result.metrics.get(metric)
-    if (rule is not None and not rule.is_gate) or (rule is None and metric in _NO_GATE_RUNTIME):
-        beside = ", ".join(rule.beside) if rule is not None and rule.beside else "the precision and recall of the calls"
+    if (rule is not None and not rule.is_gate) or (rule is None and metric in _COUNTS_OF_CALLS):
+        beside = ", ".join(rule.beside) if rule is not None and rule.beside else "tool_precision, tool_recall"
         raise RecipeError(
             f"{what} asks {metric}, which is not a measure that a gate can decide by",
-            why="more or fewer of them is neither better nor worse: calls can be needless, and a guess needs none",
-            do=f"ask what they achieve instead: {beside}; {metric} stays in the report",
+            why="it says how much was done and not how well: more of it is neither better nor worse",
+            do=f"ask what it achieves instead: {beside}; {metric} stays in the report",
         )
 
 

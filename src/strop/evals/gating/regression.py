@@ -56,6 +56,7 @@ def compare(
 ) -> list[Comparison]:
     """Every rated metric over whole suites, over slices with enough items, and wherever the configuration asks.
 
+    A slice that holds every item to which the metric applies is the whole again, and not compared a second time.
     Raises: RecipeError for keys that name nothing rated, and for a place with both a margin and a tolerated drop.
     """
     margins = margins_by_place(config.margins, candidate)
@@ -77,8 +78,9 @@ def compare(
                 place, inside = Place(name, metric, where), within(pairs, where)
                 num_before = len(within(before, where))
                 is_asked = place in margins or place in drops
-                few = len(inside) if where else num_before
-                if is_asked or few >= config.min_group_items:
+                is_whole_again = where is not None and len(inside) == len(pairs)
+                num_enough = len(inside) if where else num_before
+                if is_asked or (num_enough >= config.min_group_items and not is_whole_again):
                     one = Comparison(place, tuple(inside), num_before, margins.get(place), drops.get(place))
                     found.append(_tested(one, config))
     return found
