@@ -32,7 +32,7 @@ def gate_page(
         pages.Section(
             title="Metrics",
             items=tuple(_metric_tables(candidate, baseline)),
-            intro="By dimension; what a metric must not be read without stands right below it.",
+            intro="By dimension; what a metric must not be read without stands in its table.",
         ),
         pages.Section(title="Slices", items=tuple(_slice_tables(candidate, baseline))),
         pages.Section(title="Items that decided", items=_items(decision, candidate, baseline)),
@@ -60,7 +60,7 @@ def _words(decision: Decision, candidate: Results, baseline: Results | None) -> 
     """What was asked, and why it came out so."""
     num_items = sum(len(result.items) for result in candidate.values())
     against = "compared with a baseline on the same items" if baseline is not None else "without a baseline"
-    told = [f"The candidate answered {num_items} items of {len(candidate)} suites ({', '.join(candidate)}), {against}."]
+    told = [f"The candidate answered {num_items} items of {', '.join(candidate)}, {against}."]
     failed: dict[str, list[Check]] = {"BLOCK": [], "INSUFFICIENT": [], "PASS": []}
     for check in decision.checks:
         failed[check.outcome].append(check)
@@ -117,7 +117,8 @@ def _slice_tables(candidate: Results, baseline: Results | None) -> Iterator[page
 def _table(title: str, rows: list[pages.Row], result: SuiteResult, before: SuiteResult | None) -> pages.Table:
     ungraded = result.num_ungraded
     params = result.params
-    drawn = f"temperature {params.get('temperature', 0):g}, {params.get('samples_per_task', 1)} answers an item"
+    drawn = f"temperature {params.get('temperature', 0):g}, answers an item: {params.get('samples_per_task', 1)}"
+    drawn += "" if before is None else "; changes with 95 % intervals, which the gate corrects over all of its tests"
     note = f"{drawn}; {ungraded} answers could not be judged and count nowhere" if ungraded else drawn
     columns = ["candidate"] if before is None else ["baseline", "candidate"]
     return pages.table(title, columns, rows, seeds=[int(params.get("seed", 0))], note=note)
