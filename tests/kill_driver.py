@@ -1,5 +1,7 @@
 """Runs a small recipe in forked children and kills each at a random moment; prints one JSON line at the end.
 
+Arguments: the model, the folder of the files, the number of kills, and `guarded` for the recipe under a guard.
+
 A process of its own, because the children are forked from it: everything is imported once, nothing is computed before.
 """
 
@@ -15,6 +17,7 @@ import peft  # noqa: F401  imported before the fork, so that no child pays for i
 import torch
 import transformers
 
+from guarded_run import guard, guarded_tables
 from small_run import digests, run, tables
 from strop.data import preflight  # noqa: F401
 from strop.models import Policy  # noqa: F401
@@ -31,10 +34,13 @@ def attempt(model: Path, root: Path, home: Path, journal: Path) -> None:
         with open(journal, "a") as file:
             file.write(json.dumps([label, step]) + "\n")
 
-    settings = tables(model)
+    is_guarded = sys.argv[4:] == ["guarded"]
+    settings = guarded_tables(model, guard("roll_back")) if is_guarded else tables(model)
     result = run(settings, root, home, output=home / "out", progress=note)
     data = [stage.record["data"]["digest"] for stage in result.stages]
-    (home / "result.json").write_text(json.dumps({"models": digests(result), "data": data}))
+    journals = [stage.folder / "guards.jsonl" for stage in result.stages]
+    looks = [journal.read_text() for journal in journals if journal.exists()]
+    (home / "result.json").write_text(json.dumps({"models": digests(result), "data": data, "looks": looks}))
 
 
 def spawn(*arguments: Path) -> int:

@@ -1,4 +1,4 @@
-"""The embedded base under a stage that teaches it one constant answer: what it knows falls, and a guard gives it back."""
+"""The embedded base taught one constant answer: what it knows falls, and a guard gives it back."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """A resumed run neither repeats nor loses a line of its metrics."""
 
+import json
 from pathlib import Path
 
-from strop.pipeline.metrics_log import metrics_log, read_metrics
+from strop.pipeline.metrics_log import metrics_log, read_metrics, split_abandoned
 
 
 def test_lines_beyond_the_checkpoint_are_dropped_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -26,3 +27,19 @@ def test_a_line_is_on_the_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
     with metrics_log(path, after_step=0) as log:
         log.write({"step": 1})
         assert path.read_text() == '{"step": 1}\n'
+
+
+def test_lines_of_an_earlier_leg_stay_where_a_later_one_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [(0, 1), (0, 2), (0, 3), (0, 4), (1, 3), (1, 4), (1, 5)]
+    path.write_text("".join(json.dumps({"leg": leg, "step": step}) + "\n" for leg, step in lines))
+    with metrics_log(path, after_step=3, leg=1):
+        pass
+    assert [(record["leg"], record["step"]) for record in read_metrics(path)] == lines[:5]
+
+
+def test_what_was_rolled_back_is_told_apart_from_what_led_to_the_result() -> None:
+    order = [0, 1, 2, 3, 4, 3, 4, 5, 6, 5, 6]
+    kept, abandoned = split_abandoned([{"step": step, "line": line} for line, step in enumerate(order)])
+    assert [record["line"] for record in kept] == [0, 1, 2, 5, 6, 9, 10]
+    assert [record["line"] for record in abandoned] == [3, 4, 7, 8]

@@ -6,7 +6,7 @@ import pytest
 
 from strop.errors import RecipeError
 from strop.pipeline.reading import nearest, read_recipe
-from strop.pipeline.recipe import GRPOStage, SFTStage
+from strop.pipeline.recipe import GRPOStage, GuardTable, SFTStage
 
 WHOLE = """\
 name = "demo"
@@ -137,3 +137,64 @@ def test_an_override_with_an_unknown_key_names_the_nearest(tmp_path: Path) -> No
 
 def test_a_word_that_resembles_nothing_has_no_nearest() -> None:
     assert nearest("zzzzzz", ["alpha", "rank"]) is None
+
+
+GUARDED = """\
+name = "demo"
+base = "strop:tiny"
+
+[[stage]]
+method = "sft"
+data = "a.jsonl"
+
+[[stage.guard]]
+suite = "world:arithmetic"
+every = 10
+
+[[stage]]
+method = "sft"
+name = "again"
+data = ["a.jsonl", "b.jsonl"]
+shares = [0.8, 0.2]
+
+[[stage.guard]]
+suite = { tasks = "world:finance", limit = 20 }
+action = "stop"
+
+[[stage.guard]]
+suite = "world:lookup"
+max_drop = 0.2
+"""
+
+
+def test_guards_stand_in_their_stage(tmp_path: Path) -> None:
+    first, second = read(tmp_path, GUARDED).stages
+    assert [guard.suite for guard in first.guards] == ["world:arithmetic"]
+    assert [(guard.action, guard.max_drop) for guard in second.guards] == [("stop", 0.1), ("roll_back", 0.2)]
+    assert second.guards[0].suite.limit == 20
+    assert second.shares == (0.8, 0.2)
+
+
+@pytest.mark.capability("IM-03")
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "near"),
+    [
+        ("every = 10", "evry = 10", 10, "evry", "every"),
+        ("max_drop = 0.2", "maxdrop = 0.2", 24, "maxdrop", "max_drop"),
+        ("limit = 20", "limt = 20", 19, "limt", "limit"),
+        ('[[stage.guard]]\nsuite = "world:lookup"', '[[stage.gard]]\nsuite = "world:lookup"', 22, "gard", "guard"),
+    ],
+)
+def test_an_unknown_key_of_a_guard_names_the_nearest_known_one_and_the_line(
+    tmp_path: Path, old: str, new: str, line: int, key: str, near: str
+) -> None:
+    error = refused(tmp_path, GUARDED.replace(old, new))
+    assert f"`{key}`" in error.what
+    assert f"did you mean `{near}`?" in error.do
+    assert error.where.endswith(f"recipe.toml:{line}")
+
+
+def test_a_recipe_and_a_rule_know_the_same_actions() -> None:
+    from strop.training.regression import Action
+
+    assert GuardTable.model_fields["action"].annotation == Action

@@ -228,7 +228,7 @@ def _line(place: _Place, text: str) -> int | None:
         key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
         here = [*header, *([key[1].strip("\"'")] if key and not table else [])]
         wanted = [str(part) for part in place]
-        if here == wanted:
+        if here == wanted or (table and table[1] == "[[" and here[:-1] == wanted):
             return number
         if (table or key) and here == wanted[: len(here)]:
             found = number
