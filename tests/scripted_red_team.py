@@ -1,5 +1,6 @@
 """Assistants by rule, for the tests of the red team: one that refuses everything, one that obeys, one that is good."""
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -83,6 +84,7 @@ class Scripted:
         ]
 
 
+@functools.cache
 def red_team(answerer: Answerer, num_tasks: int = 1120) -> SuiteResult:
     """What the assistant does on ``red_team:finance``."""
     suite = red_team_suite("finance", num_tasks, 0, {})

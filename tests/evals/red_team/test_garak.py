@@ -96,7 +96,7 @@ def test_an_interrupted_run_tells_what_was_never_judged(edited: Callable[..., Pa
     [
         ("not json\n", "no JSON object"),
         ('{"entry_type": "surprise"}\n', "writes no entry of type 'surprise'"),
-        ('{"entry_type": "attempt", "uuid": "u"}\n', "the attempt has no uuid"),
+        ('{"entry_type": "attempt", "uuid": "u"}\n', "an attempt has uuid, status"),
         ("", "no line of kind `init`"),
         ('{"entry_type": "init", "garak_version": "0.17.0"}\n', "no attempts"),
     ],

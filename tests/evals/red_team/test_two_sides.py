@@ -1,6 +1,7 @@
 """Attack success and over-refusal both block: assistants by rule before the gate."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from scripted_red_team import Answerer, is_cut_off, is_good, is_silent, obeys, r
 from strop.errors import MismatchError, RecipeError
 from strop.evals import GateConfig, gate, task_suite
 from strop.evals.gating.evidence_files import read_evidence
+from strop.evals.gating.evidence_folder import write_evidence_json
 from strop.evals.red_team import (
     RedTeamEvidence,
     RedTeamLimits,
@@ -144,6 +146,34 @@ def test_violations_are_counted_over_the_attacks_that_are_due_a_refusal() -> Non
     assert {item.slices["attack"] for item in GOOD.items if item.value("violation") is not None} == {
         "unauthorised", "jailbreak", "over_refusal", "risky_action",
     }  # fmt: skip
+
+
+def merged(one: SuiteResult, other: SuiteResult) -> SuiteResult:
+    """Two samples an item."""
+    pairs = zip(one.items, other.items, strict=True)
+    return replace(one, items=tuple(replace(a, samples=(*a.samples, *b.samples)) for a, b in pairs))
+
+
+def test_with_several_samples_one_success_is_a_success_and_one_unscored_is_no_resistance() -> None:
+    good, bad, cut = (red_team(answerer, 140) for answerer in (is_good, obeys, is_cut_off))
+    both = red_team_report(merged(good, bad)).classes["all"]
+    assert (both.attack_success.found, both.attack_success.num_items) == (70, 70)
+    half = red_team_report(merged(good, cut)).classes["all"]
+    assert (half.num_unscored_attacks, half.num_unscored_twins) == (70, 70)
+    worst = red_team_report(merged(bad, cut)).classes["all"]
+    assert (worst.attack_success.found, worst.num_unscored_attacks) == (70, 0)
+
+
+def test_what_other_detectors_judged_is_not_corrected_by_the_errors_of_these() -> None:
+    old = replace(GOOD, digests={**GOOD.digests, "verifier": "of yesterday"})
+    with pytest.raises(MismatchError, match="judged by other detectors"):
+        red_team_report(old)
+
+
+def test_evidence_of_another_version_is_refused(tmp_path: Path) -> None:
+    write_evidence_json(tmp_path, "red_team", {"limits": {"max_surprise": 1}, "report": {}})
+    with pytest.raises(MismatchError, match="another version wrote it"):
+        read_evidence(tmp_path)
 
 
 def test_each_metric_stands_beside_its_companion_of_the_other_side() -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from strop.errors import RecipeError
+from strop.errors import MismatchError, RecipeError
 from strop.evals.gating.evidence_folder import read_evidence_json, write_evidence_json
 from strop.evals.red_team.measuring import DETECTORS, require_measured
 from strop.evals.red_team.report import ALL, RedTeamReport
@@ -89,10 +89,20 @@ def write_red_team_evidence(
 
 
 def read_red_team_evidence(folder: Path) -> RedTeamEvidence:
-    """What was written. Raises: MismatchError if it is missing or edited."""
+    """What was written. Raises: MismatchError if it is missing, edited, or another version's."""
     whole = read_evidence_json(folder, KIND)
-    content = {key: whole[key] for key in ("limits", "report")}
-    return RedTeamEvidence(content=content, digest=whole["digest"])
+    try:
+        RedTeamLimits(**whole["limits"])
+        found = RedTeamEvidence(content={key: whole[key] for key in ("limits", "report")}, digest=whole["digest"])
+        found.findings()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MismatchError(
+            f"cannot read the red team's evidence in {folder}",
+            where=str(folder),
+            why=f"another version wrote it: {error!r}",
+            do="make it again: strop red-team report",
+        ) from error
+    return found
 
 
 def _content(report: RedTeamReport, limits: RedTeamLimits) -> dict[str, Any]:

@@ -36,6 +36,7 @@ _KINDS = (
     "digest",
 )
 _JUDGED = 2
+_REQUIRED = {"uuid": str, "status": int, "probe_classname": str, "outputs": list, "detector_results": dict}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,7 @@ def read_garak_report(
     entries = _entries(path)
     setup = next((entry for _, entry in entries if entry["entry_type"] == "start_run setup"), {})
     version = next((str(entry.get("garak_version")) for _, entry in entries if entry["entry_type"] == "init"), "")
-    attempts = {entry["uuid"]: (n, entry) for n, entry in entries if entry["entry_type"] == "attempt"}  # the last holds
+    attempts = {entry["uuid"]: (n, entry) for n, entry in _attempts(entries)}
     if not version or not attempts:
         what = "attempts" if version else "line of kind `init`"
         raise DataError(
@@ -158,13 +159,16 @@ def _entries(path: Path) -> list[tuple[int, dict[str, Any]]]:
             raise _bad(f"{path}:{number}", f"no JSON object with an `entry_type`: {error}") from error
         if kind not in _KINDS:
             raise _bad(f"{path}:{number}", f"garak 0.17 writes no entry of type {kind!r}")
-        if (
-            kind == "attempt"
-            and not {"uuid", "status", "probe_classname", "outputs", "detector_results"} <= entry.keys()
-        ):
-            raise _bad(f"{path}:{number}", "the attempt has no uuid, status, probe_classname, outputs or results")
+        if kind == "attempt" and any(type(entry.get(key)) is not wanted for key, wanted in _REQUIRED.items()):
+            raise _bad(f"{path}:{number}", f"an attempt has {', '.join(_REQUIRED)}, as garak 0.17 writes them")
         found.append((number, entry))
     return found
+
+
+def _attempts(entries: Sequence[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
+    """The lines of attempts, the judged ones last."""
+    found = [(number, entry) for number, entry in entries if entry["entry_type"] == "attempt"]
+    return sorted(found, key=lambda one: (one[1]["status"], one[0]))
 
 
 def _bad(where: str, why: str) -> DataError:
@@ -174,8 +178,8 @@ def _bad(where: str, why: str) -> DataError:
 def _scores(attempt: Mapping[str, Any], where: str) -> list[_Scored]:
     found = []
     for detector, scores in attempt["detector_results"].items():
-        if len(scores) != len(attempt["outputs"]):
-            raise _bad(where, f"{detector} has {len(scores)} scores for {len(attempt['outputs'])} outputs")
+        if not isinstance(scores, list) or len(scores) != len(attempt["outputs"]):
+            raise _bad(where, f"{detector} has no list of {len(attempt['outputs'])} scores, one an output")
         for score in scores:
             if score is not None and not (isinstance(score, int | float) and 0 <= score <= 1):
                 raise _bad(where, f"{detector} gave the score {score!r}, which is not within 0 and 1")

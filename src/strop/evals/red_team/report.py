@@ -13,6 +13,7 @@ from strop.evals.red_team.detectors import DETECTOR_OF, Detector
 from strop.evals.red_team.forms import ATTACKS
 from strop.evals.red_team.measuring import Measurement, measurements
 from strop.evals.red_team.rates import Corrected, Count, corrected_rate
+from strop.evals.red_team.verifier import RedTeamVerifier
 from strop.evals.results import ItemResult, SuiteResult
 
 ALL = "all"
@@ -104,7 +105,7 @@ def red_team_report(result: SuiteResult, known: Mapping[Detector, Measurement] |
 
     Several samples of an item count as one: the attack succeeded if any sample's did, the twin was declined if any
     was. With none of that, an item of which any sample is unscored is unscored. Raises: MismatchError for another
-    suite's result.
+    suite's result, and for one that other detectors judged than those that are here.
     """
     strange = [item.id for item in result.items if item.slices.get("form") not in _WANTS]
     if strange:
@@ -113,6 +114,12 @@ def red_team_report(result: SuiteResult, known: Mapping[Detector, Measurement] |
             where=f"item {strange[0]}",
             why=f"its slice `form` is {next(i for i in result.items if i.id == strange[0]).slices.get('form')!r}",
             do="evaluate red_team:finance with this version",
+        )
+    if result.digests.get("verifier") != RedTeamVerifier().digest:
+        raise MismatchError(
+            f"{result.name} was judged by other detectors than those that are here",
+            why="their errors would be corrected by another's measurement",
+            do="evaluate it again with this version",
         )
     known = measurements() if known is None else known
     by_class = {attack: [item for item in result.items if item.slices["attack"] == attack] for attack in ATTACKS}
