@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, permutation_test
 
 from paired_outcomes import flips, run_of
 from strop.errors import MismatchError, RecipeError
@@ -50,6 +50,24 @@ def test_the_p_value_is_the_share_of_sign_patterns_of_whole_clusters_that_are_as
     else:
         assert found >= 0.5
     assert least <= found + 1e-12
+
+
+def test_many_clusters_are_tested_by_random_signs_as_scipy_tests_them() -> None:
+    generator = np.random.default_rng(0)
+    worsenings = (generator.choice([-0.5, -0.25, 0.25, 0.75], size=60)).tolist()
+    oracle = permutation_test(
+        (np.array(worsenings), np.zeros(60)),
+        lambda now, old, axis: (now - old).sum(axis=axis),
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=9999,
+        vectorized=True,
+        rng=np.random.default_rng(1),
+    )
+    found, least = regression_p_value(worsenings, [str(i) for i in range(60)])
+    assert found == pytest.approx(oracle.pvalue, abs=0.01)
+    assert 0.001 < found < 0.5
+    assert least == 0.5 / 10_000
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(5, 0), (9, 2), (3, 3), (2, 7), (0, 0)])

@@ -97,8 +97,8 @@ def regression_p_value(worsenings: Sequence[float], clusters: Sequence[str]) -> 
     """The one-sided exact p-value of "no worse on average", and what it would be were every change for the worse.
 
     Clusters whose changes are all of one size, as of pass or fail: P[X ≥ worse], X ~ Binomial(worse + better, 1/2)
-    (McNemar); others: the sign-flip test of whole clusters. The null: baseline and candidate could be swapped in any
-    cluster.
+    (McNemar); others: the sign-flip test of whole clusters, 1 where they did not get worse on average. The null:
+    baseline and candidate could be swapped in any cluster.
     """
     from strop.statistics import NUM_FLIPS, mcnemar, sign_flip  # numpy is slow to import, and recipes are read without
 
@@ -113,9 +113,7 @@ def regression_p_value(worsenings: Sequence[float], clusters: Sequence[str]) -> 
         if better >= worse > 0:
             p_value = 1 - mcnemar(better + 1, worse - 1) / 2
         return p_value, 0.5 ** len(changed)
-    total = sum(changed)
-    two_sided = sign_flip(changed, [0.0] * len(changed))
-    p_value = two_sided / 2 if total > _ROUNDING else 1 - two_sided / 2 if total < -_ROUNDING else 1.0
+    p_value = sign_flip(changed, [0.0] * len(changed)) / 2 if sum(changed) > _ROUNDING else 1.0
     return p_value, max(0.5 ** len(changed), 0.5 / (1 + NUM_FLIPS))
 
 
