@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from guarded_run import Fragile, guard, guarded_tables, teach, write_guarded_files
-from small_run import run
+from small_run import run, write_files
 from strop.data import read_conversations
 from strop.errors import RecipeError, VerifierError
 from strop.methods import sft
@@ -143,6 +143,29 @@ def test_an_innocent_stage_is_left_alone(place: tuple[Path, Path], tmp_path: Pat
     assert calm.record["guard"]["interventions"] == []
     assert calm.record["output"]["model_digest"] == plain.record["output"]["model_digest"]
     assert plain.record["guard"] is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "dpo", "data": "dpo.jsonl", "batch_size": 2},
+        {"method": "grpo", "tasks": "tasks.jsonl", "verifier": "reward.py:score", "group_size": 2}
+        | {"prompts_per_step": 2, "max_new_tokens": 6},
+    ],
+    ids=["dpo", "grpo"],
+)
+def test_every_method_takes_a_guard_that_changes_nothing_while_it_holds(
+    place: tuple[Path, Path], tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    write_files(place[0])
+    table = {**settings, "steps": 3, "learning_rate": 1e-4, "lora": {"rank": 2}}
+    found = {}
+    for name, guards in (("plain", []), ("guarded", [guard("roll_back")])):
+        recipe = {"name": name, "base": str(place[1]), "stage": [{**table, "guard": guards}]}
+        found[name] = run(recipe, place[0], tmp_path).stages[0]
+    assert [step for _, step, _ in curve(found["guarded"], ACCURACY)] == [0, 2, 3]
+    assert found["guarded"].record["guard"]["interventions"] == []
+    assert found["guarded"].record["output"] == found["plain"].record["output"]
 
 
 # ------------------------------------------------------------------------------------------------------- what is logged

@@ -35,6 +35,13 @@ class Guard:
         return f"{self.run.suite.name}.{self.rule.metric}"
 
     @property
+    def told(self) -> str:
+        """What it asks how often and does, in one line."""
+        rule = self.rule
+        asked = f"{self.label}, {len(self.run.suite.tasks)} items every {self.every} steps"
+        return asked if rule.action == "watch" else f"{asked}: {rule.action} at a drop of more than {rule.max_drop:g}"
+
+    @property
     def suite_key(self) -> str:
         """Guards of one key share an evaluation."""
         return digest_json([self.run.suite.digest, asdict(self.run.params)])

@@ -89,6 +89,7 @@ def make_plan(prepared: Prepared, workspace: Workspace) -> Plan:
         lora = builders.make_lora(job.stage.lora) or (None if job.stage.adapter == "merge" else lora)
         stages.append(_stage_plan(job, prepared, estimates, lora, done, context))
     notes = [f"{job.name}: verifier {told_audit(job)}" for job in prepared.jobs if job.verifier is not None]
+    notes += [f"{job.name}: guard {guard.told}" for job in prepared.jobs for guard in job.guards]
     if prepared.recipe.gate is None:
         notes.append("no [gate]: the result is neither evaluated nor released")
     return Plan(
