@@ -255,3 +255,20 @@ def test_the_report_is_json_and_tables(tmp_path: Path) -> None:
     shown = "\n".join(map(to_markdown, people_tables(report)))
     assert "win rate | 83.3 %" in shown
     assert "attention checks missed: excluded" in shown
+
+
+@pytest.mark.capability("PR-04")
+def test_a_tie_is_half_a_point_for_each_seat_and_each_model(tmp_path: Path) -> None:
+    session = make(tmp_path, 20, repeat=0, attention=0)
+    judge_as(session, "ann", lambda place: "tie")
+    judge_as(session, "bea", lambda place: "candidate")
+    report = analyse(session)
+    assert report.annotators["ann"].left_share.value == 0.5
+    assert [one.value for one in report.annotator_effects] == [-0.5, 0.5]
+    assert report.overall.wins == 20, "three quarters of the points of each pair"
+
+
+def test_an_attention_check_that_could_not_be_judged_was_missed(tmp_path: Path) -> None:
+    session = make(tmp_path, 40, repeat=0, attention=0.1)
+    judge_as(session, "ann", lambda place: "cannot" if place.pair.expected else "candidate")
+    assert analyse(session).excluded == ("ann",)
