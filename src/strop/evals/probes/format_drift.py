@@ -99,7 +99,8 @@ class Drift:
     by_depth: Mapping[int, float]
     """Depth → the metric's mean."""
     slope: float
-    """Change a turn, the mean of the conversations' own least-squares slopes; negative: the format is lost."""
+    """Change a turn (a request in a ``LongRun``), the mean of the conversations' own least-squares slopes; negative: it
+    is lost."""
     interval: Interval | None
     """95 %, over conversations; None where fewer than two, or no two that differ, leave the spread unknown."""
     num_conversations: int
@@ -154,8 +155,10 @@ class DriftTurn:
     """One request of a long conversation, and what became of its call."""
 
     conversation: str
+    request: int
+    """Which of the conversation's requests, from 0."""
     depth: int
-    """Turns before it, the assistant's own among them."""
+    """Turns before it, the assistant's own among them: fewer where a call failed, as no result follows it."""
     values: Mapping[str, float | None]
     """``schema_valid``, ``argument_exact`` ..., as ``FinanceWorld`` measures them."""
 
@@ -169,9 +172,13 @@ class LongRun:
     """Conversations that outgrew the context before all was asked."""
 
     def drift(self, metric: str = "schema_valid") -> Drift | None:
-        """The metric's slope over the turns before; None where no conversation has two requests."""
-        found = [(one.conversation, one.depth, one.values.get(metric)) for one in self.turns]
-        return drift([(name, depth, value) for name, depth, value in found if value is not None], metric)
+        """The metric's slope a request; None where no conversation has two.
+
+        Over requests and not over turns: how many turns there are depends on what is measured, as failed calls are
+        shorter, and whoever stands at an odd depth has failed before.
+        """
+        found = [(one.conversation, one.request, one.values.get(metric)) for one in self.turns]
+        return drift([(name, request, value) for name, request, value in found if value is not None], metric)
 
 
 def long_run(
@@ -196,7 +203,7 @@ def long_run(
         rng = row_random("long_run", seed, number)
         tenant = rng.choice(("bank_A", "retail_B", "saas_C"))
         dialogue = [system_message(tenant)]
-        for _ in range(num_requests):
+        for place in range(num_requests):
             request = draw(rng, "test", rng.choice(_KINDS), tenant)
             depth = len(dialogue) - 1
             dialogue.append(Message(role="user", content=request.text))
@@ -213,7 +220,8 @@ def long_run(
             except PromptError:
                 num_full += 1
                 break
-            turns.append(DriftTurn(conversation=str(number), depth=depth, values=_judged(world, request, new[0])))
+            values = _judged(world, request, new[0])
+            turns.append(DriftTurn(conversation=str(number), request=place, depth=depth, values=values))
             dialogue += new
     return LongRun(turns=tuple(turns), num_full=num_full)
 
