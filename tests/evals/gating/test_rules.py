@@ -105,6 +105,14 @@ def test_an_unknown_dimension_is_refused() -> None:
         parse_gate_config({"dimensions": ["harmlesness"]})
 
 
+@pytest.mark.parametrize("table", ["margins", "max_drop"])
+def test_a_drop_that_is_limited_without_a_baseline_is_insufficient(table: str) -> None:
+    outcome = run_of({"m": [1.0] * N})
+    decision = decide(outcome, thresholds={"finance.m": {"min": 0.5}}, **{table: {"finance.m": 0.05}})
+    assert decision.outcome == "INSUFFICIENT"
+    assert named(decision, "baseline").reason == "no baseline was given, and finance.m asks for a comparison"
+
+
 # ----------------------------------------------------------------------------------------------------------- evidence
 
 

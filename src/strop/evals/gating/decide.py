@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from strop.evals.drift import drift_checks
 from strop.evals.gating.companions import alone
 from strop.evals.gating.config import GateConfig
-from strop.evals.gating.evidence import Evidence
+from strop.evals.gating.evidence import BlockingTest, Evidence
 from strop.evals.gating.keys import Place, drop_places, margins_by_place, threshold_places
 from strop.evals.gating.pairs import pair_suites
 from strop.evals.gating.regression import Comparison, compare, corrected, judge
@@ -21,6 +21,8 @@ from strop.evals.people.evidence import bind_people
 from strop.evals.results import SuiteResult
 from strop.types import Check, Decision, Outcome
 
+_ABOUT_THE_SET = ("looks", "contamination")
+"""Evidence that speaks of the held-out items and not of the candidate: by itself it tests nothing."""
 _ORDER: tuple[Outcome, ...] = ("BLOCK", "INSUFFICIENT", "PASS")
 
 
@@ -47,24 +49,8 @@ def gate(
         for place in threshold_places(key, candidate)
     ]
     _require_keys(candidate, config)
-    heard = bind_people(config.people, evidence, candidate=_model(candidate) or "", baseline=_model(baseline))
-    decided, tests = sort_findings(heard)
-    found: list[Comparison] = []
-    if baseline is not None:
-        before = {name: pair_suites(name, result, baseline) for name, result in candidate.items()}
-        candidate = {name: with_one_judge(result, before[name]) for name, result in candidate.items()}
-        for name, result in candidate.items():
-            checks += drift_checks(result, before[name], config)
-        found = compare(candidate, before, config)
-    tested = [comparison for comparison in found if comparison.is_tested]
-    adjusted, num_tests = corrected(
-        [*(one.p_value for one in tested), *(one.p_value for one in tests)],
-        [*(one.least_p for one in tested), *(0.0 for _ in tests)],
-        config.alpha,
-    )
-    by_place = {one.place: p for one, p in zip(tested, adjusted)}
-    checks += _compared(candidate, found, by_place, num_tests, config)
-    checks += [check_evidence(one, p, num_tests, config) for one, p in zip(tests, adjusted[len(tested) :], strict=True)]
+    decided, tests = sort_findings(evidence)
+    checks += _tested(candidate, baseline, config, tests)
     checks += decided
     for rule in config.go_live:
         checks += check_go_live(rule, candidate, config)
@@ -77,9 +63,33 @@ def gate(
     return Decision(outcome=min((check.outcome for check in checks), key=_ORDER.index), checks=tuple(checks))
 
 
-def _model(results: Mapping[str, SuiteResult] | None) -> str | None:
-    """The digest of the model that was evaluated; None without results."""
-    return next((result.digests["model"] for result in (results or {}).values()), None)
+def _tested(
+    candidate: Mapping[str, SuiteResult],
+    baseline: Mapping[str, SuiteResult] | None,
+    config: GateConfig,
+    tests: Sequence[BlockingTest],
+) -> list[Check]:
+    """Everything that is compared with the baseline, and the tests of evidence, corrected together."""
+    checks: list[Check] = []
+    found: list[Comparison] = []
+    if baseline is None and (config.margins or config.max_drop):
+        reason = f"no baseline was given, and {', '.join([*config.margins, *config.max_drop])} asks for a comparison"
+        checks.append(Check(name="baseline", outcome="INSUFFICIENT", reason=reason))
+    if baseline is not None:
+        before = {name: pair_suites(name, result, baseline) for name, result in candidate.items()}
+        for name, result in candidate.items():
+            checks += check_template(result, before[name], config)
+        found = compare(candidate, before, config)
+    tested = [one for one in found if one.is_tested]
+    adjusted, num_tests = corrected(
+        [*(one.p_value for one in tested), *(one.p_value for one in tests)],
+        [*(one.least_p for one in tested), *(0.0 for _ in tests)],
+        config.alpha,
+    )
+    by_place = {one.place: p for one, p in zip(tested, adjusted)}
+    checks += _compared(candidate, found, by_place, num_tests, config)
+    told = zip(tests, adjusted[len(tested) :], strict=True)
+    return checks + [check_evidence(one, p, num_tests, config) for one, p in told]
 
 
 def _require_keys(candidate: Mapping[str, SuiteResult], config: GateConfig) -> None:
