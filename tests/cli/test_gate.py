@@ -55,8 +55,30 @@ def test_a_ci_job_passes_or_fails_by_one_command(
     assert (report["outcome"], report["who"]) == (word, "ci")
     assert (report["candidate"]["model"], report["baseline"]["model"]) == ("new", "old")
     assert word in (tmp_path / "out" / "gate_report.html").read_text()
-    kept = [{"finance": SuiteResult.load(tmp_path / "out" / side, "finance")} for side in ("candidate", "baseline")]
+    kept = [
+        {"finance": SuiteResult.load(tmp_path / "out" / "gate_results" / side, "finance")}
+        for side in ("candidate", "baseline")
+    ]
     assert repeat(report, *kept).outcome == word, "the folder is all that it takes to decide again"
+
+
+def test_what_lies_in_the_output_folder_stays(tmp_path: Path) -> None:
+    """The candidate's own folder beside the report keeps what was in it, and a suite of an earlier gate goes."""
+    save(tmp_path / "candidate", 118)
+    (tmp_path / "candidate" / "model.safetensors").write_text("weights")
+    result(ones(3, 3), name="older").save(tmp_path / "gate_results" / "candidate")
+    (tmp_path / "gate.toml").write_text(GATE)
+    assert job(tmp_path, "candidate", "--config", "gate.toml", "--output", ".").returncode == 0
+    assert (tmp_path / "candidate" / "model.safetensors").read_text() == "weights"
+    kept = sorted(path.name for path in (tmp_path / "gate_results" / "candidate").iterdir())
+    assert kept == ["results_finance.json", "samples_finance.jsonl"]
+
+
+def test_a_gate_that_asks_nothing_does_not_pass(tmp_path: Path) -> None:
+    """That the items were not looked at too often says nothing of the candidate."""
+    save(tmp_path / "new", 118)
+    done = job(tmp_path, "new")
+    assert (done.returncode, "nothing was tested" in done.stdout) == (3, True), done.stdout + done.stderr
 
 
 def test_too_few_items_exit_with_three(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def gate(
     from strop.pipeline.gate_file import GateFile, read_gate_file, results_of
     from strop.pipeline.publish import who as user
     from strop.pipeline.run import told_decision
+    from strop.release.record import GATE_RESULTS
 
     if output is not None:
         require_writable(output)
@@ -62,7 +63,7 @@ def gate(
     console.make_console().print(*told_decision(decision), sep="\n")
     if output is not None:
         for side, results in (("candidate", found), ("baseline", before)):
-            _save(output / side, results)
+            _save(output / GATE_RESULTS / side, results)
         path = write_gate_report(output, decision, found, before, file.config, heard, who=who or user())
         console.say(f"wrote {path} and {path.with_suffix('.html').name}")
     isolation.say_weaker_tier()

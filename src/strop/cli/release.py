@@ -92,11 +92,11 @@ def add(
     from strop.evals import read_gate_report
     from strop.pipeline.prepare import base_model
     from strop.release import Bundle, Registry
-    from strop.release.record import load_results
+    from strop.release.record import GATE_RESULTS, load_results
 
     workspace = Workspace.here()
     found = read_gate_report(report / "gate_report.json")
-    candidate, baseline = load_results(report)
+    candidate, baseline = load_results(report / GATE_RESULTS)
     ref, template = base_model(model, workspace)
     bundle = Bundle(name=name, folder=workspace.path(model), digests={"model": ref.digest, "template": template.digest})
     release = Registry(workspace.registry).add(

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from strop.digests import digest_folder
-from strop.errors import MismatchError, UserError
+from strop.errors import MismatchError, ReleaseError, UserError
 from strop.evals.gating.recorded import repeat
 from strop.evals.gating.report import check_gate_report
 from strop.evals.results import SuiteResult
 from strop.files import new_folder, write_json
-from strop.release.bundle import Bundle, Event
+from strop.release.bundle import Bundle, Event, Release
 
 Results = Mapping[str, SuiteResult]
+GATE_RESULTS = "gate_results"
+"""Where `strop gate --output` keeps the results that it decided on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,30 @@ class DecisionRecord:
         return lines + [f"  {check['outcome']} {check['name']}: {check['reason']}" for check in report["checks"]]
 
 
+def require_pass(release: Release) -> None:
+    """Raises: ReleaseError unless the gate passed this very model with this very template."""
+    report, name = release.report, release.bundle.name
+    try:
+        check_gate_report(report)
+    except ValueError as error:
+        raise ReleaseError(f"the gate report of {name} cannot be used", why=str(error)) from None
+    if report["outcome"] != "PASS":
+        reasons = [f"{c['name']}: {c['reason']}" for c in report["checks"] if c["outcome"] == report["outcome"]]
+        raise ReleaseError(
+            f"{name} ({release.digest[:12]}) may not be promoted: its gate says {report['outcome']}",
+            why="; ".join(reasons[:3]),
+            do="mend what failed, evaluate again, and add the result",
+        )
+    for what in ("model", "template"):
+        evaluated, released = report["candidate"][what], release.bundle.digests.get(what)
+        if evaluated != released:
+            raise ReleaseError(
+                f"{name} ({release.digest[:12]}) may not be promoted: its gate report is about another {what}",
+                why=f"evaluated {str(evaluated)[:12]}, to be released {str(released)[:12]}",
+                do="run the gate on the very model that is to be released",
+            )
+
+
 def keep_results(folder: Path, report: Mapping[str, Any], candidate: Results, baseline: Results | None) -> None:
     """Keep what the report decided on; what is there and whole stays.
 
@@ -110,7 +136,7 @@ def keep_results(folder: Path, report: Mapping[str, Any], candidate: Results, ba
 
 
 def load_results(folder: Path) -> tuple[Results, Results | None]:
-    """Candidate and baseline of ``keep_results``, or of ``strop gate --output``. Raises: MismatchError."""
+    """Candidate and baseline of ``keep_results``, or below ``GATE_RESULTS``. Raises: MismatchError."""
     if not (folder / "candidate").is_dir():
         raise MismatchError("the results that the gate decided on were not kept", where=str(folder))
     sides = [_load(folder / side) for side in ("candidate", "baseline")]

@@ -22,7 +22,7 @@ from strop.errors import ReleaseError
 from strop.evals.gating.report import check_gate_report
 from strop.files import new_folder
 from strop.release.bundle import Bundle, Event, Release
-from strop.release.record import DecisionRecord, Results, keep_results
+from strop.release.record import DecisionRecord, Results, keep_results, require_pass
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -131,7 +131,7 @@ class Registry:
         """
         with self._write() as database:
             release = self._release(name, self._full(name, digest, database), database)
-            _require_pass(release)
+            require_pass(release)
             self._require_whole(release)
             return _append(database, "promote", release, alias, _stack(database, name, alias), who, why)
 
@@ -149,7 +149,7 @@ class Registry:
                     do="see `strop release history`",
                 )
             release = self._release(name, stack[-2], database)
-            _require_pass(release)
+            require_pass(release)
             self._require_whole(release)
             return _append(database, "rollback", release, alias, stack, who, why)
 
@@ -362,30 +362,6 @@ def _append(
 
 def _event(row: tuple[Any, ...]) -> Event:
     return Event(**dict(zip(_EVENT.split(", "), row, strict=True)))
-
-
-def _require_pass(release: Release) -> None:
-    """Raises: ReleaseError unless the gate passed this very model with this very template."""
-    report, name = release.report, release.bundle.name
-    try:
-        check_gate_report(report)
-    except ValueError as error:
-        raise ReleaseError(f"the gate report of {name} cannot be used", why=str(error)) from None
-    if report["outcome"] != "PASS":
-        reasons = [f"{c['name']}: {c['reason']}" for c in report["checks"] if c["outcome"] == report["outcome"]]
-        raise ReleaseError(
-            f"{name} ({release.digest[:12]}) may not be promoted: its gate says {report['outcome']}",
-            why="; ".join(reasons[:3]),
-            do="mend what failed, evaluate again, and add the result",
-        )
-    for what in ("model", "template"):
-        evaluated, released = report["candidate"][what], release.bundle.digests.get(what)
-        if evaluated != released:
-            raise ReleaseError(
-                f"{name} ({release.digest[:12]}) may not be promoted: its gate report is about another {what}",
-                why=f"evaluated {str(evaluated)[:12]}, to be released {str(released)[:12]}",
-                do="run the gate on the very model that is to be released",
-            )
 
 
 def _references(database: sqlite3.Connection) -> list[str]:
