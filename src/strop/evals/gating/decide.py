@@ -49,8 +49,15 @@ def gate(
         for place in threshold_places(key, candidate)
     ]
     _require_keys(candidate, config)
-    decided, tests = sort_findings(evidence)
-    checks += _tested(candidate, baseline, config, tests)
+    heard = bind_people(config.people, evidence, candidate=_model(candidate) or "", baseline=_model(baseline))
+    decided, tests = sort_findings(heard)
+    before: Mapping[str, SuiteResult] | None = None
+    if baseline is not None:
+        before = {name: pair_suites(name, result, baseline) for name, result in candidate.items()}
+        candidate = {name: with_one_judge(result, before[name]) for name, result in candidate.items()}
+        for name, result in candidate.items():
+            checks += drift_checks(result, before[name], config)
+    checks += _tested(candidate, before, config, tests)
     checks += decided
     for rule in config.go_live:
         checks += check_go_live(rule, candidate, config)
@@ -65,21 +72,16 @@ def gate(
 
 def _tested(
     candidate: Mapping[str, SuiteResult],
-    baseline: Mapping[str, SuiteResult] | None,
+    before: Mapping[str, SuiteResult] | None,
     config: GateConfig,
     tests: Sequence[BlockingTest],
 ) -> list[Check]:
     """Everything that is compared with the baseline, and the tests of evidence, corrected together."""
     checks: list[Check] = []
-    found: list[Comparison] = []
-    if baseline is None and (config.margins or config.max_drop):
+    found: list[Comparison] = [] if before is None else compare(candidate, before, config)
+    if before is None and (config.margins or config.max_drop):
         reason = f"no baseline was given, and {', '.join([*config.margins, *config.max_drop])} asks for a comparison"
         checks.append(Check(name="baseline", outcome="INSUFFICIENT", reason=reason))
-    if baseline is not None:
-        before = {name: pair_suites(name, result, baseline) for name, result in candidate.items()}
-        for name, result in candidate.items():
-            checks += check_template(result, before[name], config)
-        found = compare(candidate, before, config)
     tested = [one for one in found if one.is_tested]
     adjusted, num_tests = corrected(
         [*(one.p_value for one in tested), *(one.p_value for one in tests)],
@@ -90,6 +92,11 @@ def _tested(
     checks += _compared(candidate, found, by_place, num_tests, config)
     told = zip(tests, adjusted[len(tested) :], strict=True)
     return checks + [check_evidence(one, p, num_tests, config) for one, p in told]
+
+
+def _model(results: Mapping[str, SuiteResult] | None) -> str | None:
+    """The digest of the model that was evaluated; None without results."""
+    return next((result.digests["model"] for result in (results or {}).values()), None)
 
 
 def _require_keys(candidate: Mapping[str, SuiteResult], config: GateConfig) -> None:
