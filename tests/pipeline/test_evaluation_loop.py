@@ -53,8 +53,12 @@ def test_what_a_gate_blocked_becomes_the_next_runs_data_and_passes(
     assert len(rows) == 24
     assert all("fine" in json.dumps(row) for row in rows)
 
+    # what has been trained on can no longer be asked by a gate: the next one asks items that nobody has seen
+    fresh = [f"Which colour has the {thing} over there, {n}?" for thing in ("boat", "lamp", "stone") for n in range(8)]
+    (tmp_path / "fresh.jsonl").write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in fresh))
+    gate_again = {**GATE, "suites": [{**SUITE, "tasks": "fresh.jsonl"}]}
     model = spoilt.stages[0].folder / "model"
     settings = guarded_tables(model, guard("watch"), data="failed.jsonl", steps=20)
-    mended = run({**settings, "gate": GATE}, tmp_path, tmp_path / "home", output=tmp_path / "second")
+    mended = run({**settings, "gate": gate_again}, tmp_path, tmp_path / "home", output=tmp_path / "second")
     assert mended.decision is not None
     assert mended.decision.outcome == "PASS"

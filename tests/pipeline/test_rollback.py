@@ -22,7 +22,9 @@ from strop.release import Registry, Release
 def recipe(model: Path, stages: int) -> dict[str, Any]:
     """The first stages of the small run; each release is compared with the base, and everything passes."""
     settings = tables(model)
-    return {**settings, "stage": settings["stage"][:stages]}
+    (suite,) = settings["gate"]["suites"]
+    gate = {**settings["gate"], "suites": [{**suite, "tasks": "asked.jsonl", "name": "eval"}]}
+    return {**settings, "stage": settings["stage"][:stages], "gate": gate}
 
 
 def evaluated_again(release: Release, settings: dict[str, Any], workspace: Workspace) -> dict[str, SuiteResult]:
@@ -45,6 +47,10 @@ def test_a_stage_that_is_rolled_back_leaves_the_release_before_it_and_its_gates_
     tmp_path: Path, chat_folder: Path
 ) -> None:
     write_files(tmp_path)
+    asked = [
+        f"Which colour has the {thing} over there?" for thing in ("boat", "lamp", "stone", "glove", "kettle", "owl")
+    ]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in asked))
     workspace = Workspace(home=tmp_path / "home", root=tmp_path)
     first, second = recipe(chat_folder, 1), recipe(chat_folder, 2)
     run(first, tmp_path, workspace.home, output=tmp_path / "out-1")
