@@ -272,3 +272,10 @@ def test_an_attention_check_that_could_not_be_judged_was_missed(tmp_path: Path) 
     session = make(tmp_path, 40, repeat=0, attention=0.1)
     judge_as(session, "ann", lambda place: "cannot" if place.pair.expected else "candidate")
     assert analyse(session).excluded == ("ann",)
+
+
+def test_who_ties_a_repeat_agrees_with_themselves_and_went_by_no_seat(tmp_path: Path) -> None:
+    session = make(tmp_path, 20, repeat=0.2, attention=0)
+    judge_as(session, "ann", lambda place: "tie")
+    found = analyse(session).annotators["ann"].consistency
+    assert (found.num_repeats, found.num_same, found.same_seat) == (4, 4, 0)

@@ -79,3 +79,12 @@ def test_results_that_cannot_be_compared_are_refused_with_the_item() -> None:
         sample_set(candidate, bare, Plan())
     with pytest.raises(RecipeError, match=r"`repeat` is 0\.9"):
         Plan(repeat=0.9)
+
+
+def test_shares_that_are_no_whole_numbers_go_by_the_largest_remainders() -> None:
+    """5 of 7 + 2 + 1 items: 3.5, 1 and 0.5; the fifth is of the first or the last kind."""
+    kinds = ["a"] * 7 + ["b"] * 2 + ["c"]
+    candidate, baseline = two(10, slices=lambda i: {"kind": kinds[i]})
+    pairs = of_role(sample_set(candidate, baseline, Plan(num_pairs=5, repeat=0, attention=0)), "pair")
+    counts = Counter(pair.slices["kind"] for pair in pairs)
+    assert (counts["a"], counts["b"], counts["c"]) in {(4, 1, 0), (3, 1, 1)}
