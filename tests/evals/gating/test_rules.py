@@ -146,6 +146,14 @@ def test_tests_of_evidence_are_corrected_together_with_the_suites() -> None:
     assert (beside.outcome, beside.numbers["adjusted_p"], beside.numbers["num_tests"]) == ("PASS", 0.06, 2)
 
 
+@pytest.mark.parametrize("name", ["looks", "contamination"])
+def test_evidence_of_the_held_out_items_tests_no_candidate(name: str) -> None:
+    one = Check(name="finance: looks", outcome="PASS", reason="two looks")
+    decision = decide(run_of({"m": [1.0] * N}), evidence=[Told((one,), name=name)])
+    assert (decision.outcome, named(decision, "finance: looks")) == ("INSUFFICIENT", one)
+    assert "nothing was tested" in named(decision, "tested").reason
+
+
 def test_evidence_alone_can_decide_without_a_baseline() -> None:
     test = BlockingTest(name="judge", p_value=0.5, told="level")
     assert decide(run_of({"m": [1.0] * N}), evidence=[Told((test,))]).outcome == "PASS"

@@ -50,7 +50,8 @@ def gate(
     ]
     _require_keys(candidate, config)
     heard = bind_people(config.people, evidence, candidate=_model(candidate) or "", baseline=_model(baseline))
-    decided, tests = sort_findings(heard)
+    decided, tests = sort_findings([source for source in heard if source.name not in _ABOUT_THE_SET])
+    of_the_set, _ = sort_findings([source for source in heard if source.name in _ABOUT_THE_SET])
     before: Mapping[str, SuiteResult] | None = None
     if baseline is not None:
         before = {name: pair_suites(name, result, baseline) for name, result in candidate.items()}
@@ -64,6 +65,7 @@ def gate(
     if not checks:
         reason = "nothing was tested: no threshold was given and no metric could be compared with a baseline"
         checks.append(Check(name="tested", outcome="INSUFFICIENT", reason=reason))
+    checks += of_the_set
     checks += check_dimensions(candidate, config)
     for result in candidate.values():
         checks += check_enough(result, config)
