@@ -21,7 +21,8 @@ def write_files(folder: Path) -> None:
     sft = [{"prompt": f"What is {w} {n}?", "completion": f"{w} is {n}."} for n in (1, 2) for w in words]
     dpo = [{"prompt": f"What is {w}?", "chosen": f"{w} is fine.", "rejected": "No."} for w in words]
     tasks = [{"prompt": f"Say {w}."} for w in words]
-    rows = {"sft": sft, "held_out": sft[:4], "dpo": dpo, "tasks": tasks, "eval": tasks}
+    asked = [{"prompt": f"Name {w}."} for w in words]  # held out: the gate blocks what was trained on
+    rows = {"sft": sft, "held_out": sft[:4], "dpo": dpo, "tasks": tasks, "eval": asked}
     for name, lines in rows.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "reward.py").write_text(REWARD)

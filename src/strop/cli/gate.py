@@ -42,7 +42,9 @@ def gate(
     from strop.evals import GateConfig, write_gate_report
     from strop.evals import gate as decide
     from strop.evals.gating.evidence_files import read_evidence
+    from strop.evals.looks import record_looks
     from strop.pipeline.gate_file import GateFile, read_gate_file, results_of
+    from strop.pipeline.held_out import held_out_evidence
     from strop.pipeline.publish import who as user
     from strop.pipeline.run import told_decision
     from strop.release.record import GATE_RESULTS
@@ -59,6 +61,7 @@ def gate(
         elif file.baseline is not None:
             before = results_of(file.baseline, file, Workspace(home=here.home, root=file.root.absolute()), bars)
     heard = [read_evidence(folder, found) for folder in evidence or ()]
+    heard += held_out_evidence(found, before, file.config, here)
     decision = decide(found, before, file.config, heard)
     console.make_console().print(*told_decision(decision), sep="\n")
     if output is not None:
@@ -66,6 +69,7 @@ def gate(
             _save(output / GATE_RESULTS / side, results)
         path = write_gate_report(output, decision, found, before, file.config, heard, who=who or user())
         console.say(f"wrote {path} and {path.with_suffix('.html').name}")
+    record_looks(here.looks, found, outcome=decision.outcome, who=who or user())
     isolation.say_weaker_tier()
     raise typer.Exit(decision.exit_code)
 

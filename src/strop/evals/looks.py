@@ -113,8 +113,8 @@ class Looks:
         return None if self.max_looks is None else self.alpha / self.max_looks
 
     def _counted(self) -> list[Look]:
-        digests = {result.digests["suite"] for result in self.candidate.values()}
-        return [look for look in self.past if look.suite_digest in digests]
+        asked = {result.digests["suite"]: result.digests["model"] for result in self.candidate.values()}
+        return [look for look in self.past if asked.get(look.suite_digest, look.model) != look.model]
 
     def findings(self) -> Sequence[Check]:
         """One check a suite."""
@@ -136,7 +136,6 @@ class Looks:
             "look": number,
             "max_looks": self.max_looks,
             "strict_alpha": self.strict_alpha,
-            "decisions": sum(look.suite_digest == result.digests["suite"] for look in self.past),
         }
         outcome: Outcome = "INSUFFICIENT" if worn else "PASS"
         return Check(name=f"{name}: looks", outcome=outcome, reason=reason, numbers=numbers)

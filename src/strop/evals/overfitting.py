@@ -45,7 +45,7 @@ def measure_gap(
     *,
     metric: str = "accuracy",
 ) -> Gap | None:
-    """The gap of ``metric`` between a suite's items and a fresh draw, with its 95 % interval; None where it is undefined.
+    """The gap of ``metric`` between a suite's items and a fresh draw, with its 95 % interval; None where undefined.
 
     With ``baseline``, its results on the same two suites, the gap is that of the gains: (candidate - baseline on the
     fixed items) - (the same on the fresh ones), each paired item by item. The two sets are independent, so

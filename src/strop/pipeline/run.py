@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from strop import files
 from strop.pipeline.evaluation import Results, SuiteRun, evaluate_model
 from strop.pipeline.guarding import JOURNAL
+from strop.pipeline.held_out import held_out_evidence, leaks
 from strop.pipeline.lock import locked
 from strop.pipeline.metrics_log import read_metrics
 from strop.pipeline.prepare import Prepared
@@ -23,6 +24,9 @@ from strop.pipeline.summary import console_table, suite_names, suite_table
 from strop.pipeline.workspace import Workspace
 from strop.report import Table
 from strop.types import Decision, Progress
+
+if TYPE_CHECKING:
+    from strop.evals.contamination import Contamination
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +127,8 @@ def _conclude(
         for model in dict.fromkeys([baseline.model, *(stage.model for stage in stages)]):
             template = baseline.template if model == baseline.model else prepared.template
             results[model.name] = evaluate_model(model, template, suites, workspace.evals, progress)
-        decision, release = _judge(prepared, workspace, stages, results, baseline, output)
+        found = leaks({job.name: job.rows for job in prepared.jobs}, suites)
+        decision, release = _judge(prepared, workspace, stages, results, baseline, output, found)
     names = suite_names(results) if results else []
     tables = tuple(suite_table(name, results, seed=recipe.seed) for name in names)
     path = write_report(output, prepared, stages, results, tables, decision, metrics, release)
@@ -137,8 +142,10 @@ def _judge(
     results: Mapping[str, Results],
     baseline: Baseline,
     output: Path,
+    found_leaks: Contamination,
 ) -> tuple[Decision, str]:
     from strop.evals import gate, write_gate_report
+    from strop.evals.looks import record_looks
 
     assert prepared.recipe.gate is not None
     config = prepared.recipe.gate.config
@@ -146,8 +153,10 @@ def _judge(
         for result in found.values():
             result.save(output / "evaluations" / model)
     candidate, before = results[stages[-1].model.name], results[baseline.model.name]
-    decision = gate(candidate, before, config)
-    path = write_gate_report(output, decision, candidate, before, config, who=who())
+    evidence = [found_leaks, *held_out_evidence(candidate, before, config, workspace)]
+    decision = gate(candidate, before, config, evidence)
+    path = write_gate_report(output, decision, candidate, before, config, evidence, who=who())
+    record_looks(workspace.looks, candidate, outcome=decision.outcome, who=who())
     return decision, publish(prepared, workspace, stages[-1], decision, path, candidate, before)
 
 

@@ -47,6 +47,11 @@ class Workspace:
         """The release registry."""
         return self.home / "registry.sqlite"
 
+    @property
+    def looks(self) -> Path:
+        """Which held-out suites decided about which candidates; no cache, and never cleaned."""
+        return self.home / "looks.jsonl"
+
     def path(self, name: str) -> Path:
         """A path of the recipe, made absolute."""
         return (self.root / Path(name).expanduser()).absolute()

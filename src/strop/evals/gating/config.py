@@ -73,6 +73,9 @@ class GateConfig(BaseModel):
     allow_index_change: bool = False
     """Whether its retrieval index may differ, or answer a replayed query differently."""
     go_live: tuple[GoLive, ...] = ()
+    max_looks: int | None = Field(default=None, ge=1)
+    """On how many candidates a held-out suite may have decided before it is worn out and INSUFFICIENT; None only
+    counts them. ``alpha`` stays each decision's own."""
     people: PeopleRule | None = None
     """What people must have said of these two models; without it nobody is asked."""
 
