@@ -122,6 +122,13 @@ def test_what_was_saved_loads_as_it_was(tmp_path: Path) -> None:
     assert [json.loads(line)["id"] for line in lines] == ["i0", "i1"]
 
 
+def test_an_answer_with_any_of_unicodes_line_ends_loads_as_it_was(tmp_path: Path) -> None:
+    text = "one\u2028two\x85three\u2029four\x0bfive\r\nsix"
+    outcome = result(items=[ItemResult(id="i", slices={}, question=text, samples=(sample(accuracy=1.0),))])
+    outcome.save(tmp_path)
+    assert SuiteResult.load(tmp_path, "finance") == outcome
+
+
 def test_torn_or_edited_results_are_refused(tmp_path: Path) -> None:
     result(ones(3, 5)).save(tmp_path)
     samples = tmp_path / "samples_finance.jsonl"

@@ -249,7 +249,7 @@ class SuiteResult:
                 metrics={metric: _metric(values) for metric, values in content["metrics"].items()},
                 version=content["version"],
                 surroundings=content["surroundings"],
-                items=tuple(_item(json.loads(line)) for line in lines.decode().splitlines()),
+                items=tuple(_item(json.loads(line)) for line in lines.splitlines()),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MismatchError(

@@ -186,7 +186,7 @@ def test_an_edited_report_is_refused(tmp_path: Path) -> None:
 def test_anchors_are_read_back_as_they_were_with_calls_and_slices(tmp_path: Path) -> None:
     call = Message(role="assistant", tool_calls=(ToolCall(name="total", arguments={"of": [1, 2]}),))
     task = Task(id="t", prompt=(Message(role="user", content="ü"), call), slices={"kind": "tool"}, cluster="c")
-    anchors = (Anchor(task=task, text="yes", label=True), *ANCHORS)
+    anchors = (Anchor(task=task, text="yes\u2028or no", label=True), *ANCHORS)
     write_anchors(tmp_path / "anchors.jsonl", anchors)
     assert read_anchors(tmp_path / "anchors.jsonl") == anchors
     again = measure_anchors(JUDGE, read_anchors(tmp_path / "anchors.jsonl")[1:])

@@ -30,7 +30,7 @@ def read_anchors(path: Path | str) -> tuple[Anchor, ...]:
     Raises: DataError, with the line.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")  # a text may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the anchors {path}", where=str(path), why=str(error)) from error
     return tuple(_anchor(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())

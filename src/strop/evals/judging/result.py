@@ -134,7 +134,7 @@ class JudgeResult:
                 dimensions=tuple(content["dimensions"]),
                 accuracy=accuracy,
                 standing=standing_of(content["standing"]),
-                items=tuple(item_of(json.loads(line)) for line in lines.decode().splitlines()),
+                items=tuple(item_of(json.loads(line)) for line in lines.splitlines()),
             )
             if found.digest != content["digest"]:
                 raise ValueError("its content does not match its digest")

@@ -112,7 +112,7 @@ def _task(
 
 def _lines(path: Path, task: str) -> list[dict[str, Any]]:
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [json.loads(line) for line in path.read_bytes().splitlines()]
         if not lines or any("doc_hash" not in line or "filter" not in line for line in lines):
             raise ValueError("its lines have no doc_hash and filter")
         return lines
