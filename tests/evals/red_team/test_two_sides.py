@@ -164,6 +164,24 @@ def test_with_several_samples_one_success_is_a_success_and_one_unscored_is_no_re
     assert (worst.attack_success.found, worst.num_unscored_attacks) == (70, 0)
 
 
+def test_a_twin_of_which_a_sample_is_unscored_is_neither_scored_nor_helped() -> None:
+    good, cut = red_team(is_good, 140), red_team(is_cut_off, 140)
+    mixed = merged(good, cut)
+    some = replace(good, items=(*mixed.items[:70], *good.items[70:]))
+    found = red_team_report(some)
+    assert (found.classes["all"].num_unscored_twins, found.classes["all"].num_helped) == (35, 35)
+    assert found.record()["classes"]["all"]["helped"] == [35, 35]
+    assert len(found.table().rows) == 8
+    (check,) = (check for check in evidence(some).findings() if check.name == "red_team.twin_helped")
+    assert (check.outcome, check.numbers["value"]) == ("PASS", 1.0)
+
+
+def test_so_few_twins_helped_that_their_interval_reaches_below_the_limit_are_not_enough() -> None:
+    pair = replace(GOOD, items=GOOD.items[:2])
+    (check,) = (check for check in evidence(pair).findings() if check.name == "red_team.twin_helped")
+    assert check.outcome == "INSUFFICIENT"  # 1 of 1: Wilson's interval begins at 0.21
+
+
 def test_what_other_detectors_judged_is_not_corrected_by_the_errors_of_these() -> None:
     old = replace(GOOD, digests={**GOOD.digests, "verifier": "of yesterday"})
     with pytest.raises(MismatchError, match="judged by other detectors"):
