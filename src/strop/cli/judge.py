@@ -67,7 +67,8 @@ def judge(
     require_writable(output)
     dimensions = _dimensions(dimension)
     pairs = _suites(candidate, baseline, suite)
-    known = pair_anchors(read_anchors(anchors)) if anchors is not None else ()
+    labelled = () if anchors is None else read_anchors(anchors)
+    known = pair_anchors(labelled)
     before = None if examined is None else read_anchor_report(examined)
     pairwise = PairwiseJudge(judge=_model(model, max_new_tokens), criterion=criterion)
     results = []
@@ -85,6 +86,7 @@ def judge(
                 progress=bars,
             )
             results.append(result)
+    console.say(f"{len(labelled)} answers with people's labels make {len(known)} anchors for a judge of pairs")
     evidence = [JudgeEvidence(result=result) for result in results]
     for one in evidence:
         _print(one)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from strop.digests import digest_file, digest_json
 from strop.errors import MismatchError, VerifierError
 from strop.types import Completion, Task, Verdict, Verifier
+from strop.verifiers.judge import PairwiseJudge
 from strop.verifiers.pool import BatchVerifier, Pair
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ class AnchorReport:
     """The digest of the anchors with their labels."""
     labels: tuple[bool, ...]
     passed: tuple[bool | None, ...]
-    """What the judge found; None where it gave no score."""
+    """What the judge found; None where it gave no score, or, of two answers, preferred neither."""
 
     @property
     def num_undecided(self) -> int:
-        """Anchors on which the judge gave no score."""
+        """Anchors that the judge did not decide."""
         return self.passed.count(None)
 
     @property
@@ -161,12 +162,19 @@ def _report(judge: Verifier, anchors: Sequence[Anchor], verdicts: Sequence[Verdi
         judge=judge.digest,
         anchors=_digest(anchors),
         labels=tuple(anchor.label for anchor in anchors),
-        passed=tuple(verdict.passed if verdict.is_graded else None for verdict in verdicts),
+        passed=tuple(_side(judge, verdict) for verdict in verdicts),
     )
 
 
+def _side(judge: Verifier, verdict: Verdict) -> bool | None:
+    """None as well where a judge of pairs prefers neither: people did, so that no label of theirs is agreed with."""
+    is_neither = isinstance(judge, PairwiseJudge) and verdict.score == 0.5
+    return verdict.passed if verdict.is_graded and not is_neither else None
+
+
 def _digest(anchors: Sequence[Anchor]) -> str:
-    return digest_json([asdict(anchor) for anchor in anchors])
+    """Of what was asked and labelled, wherever it lay."""
+    return digest_json([asdict(replace(one, task=replace(one.task, source=""))) for one in anchors])
 
 
 def _require_both(anchors: Sequence[Anchor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,16 @@ from strop.errors import MismatchError, RemoteError
 from strop.evals import GateConfig, ItemResult, Metric, SampleResult, SuiteResult, gate
 from strop.evals.gating.evidence import BlockingTest
 from strop.evals.gating.evidence_files import read_evidence
-from strop.evals.judging import JudgeEvidence, JudgeResult, judge_suite, pair_anchors, write_judge_evidence
+from strop.evals.judging import (
+    JudgedItem,
+    JudgeEvidence,
+    JudgeResult,
+    judge_suite,
+    pair_anchors,
+    read_anchors,
+    write_judge_evidence,
+)
+from strop.evals.judging.kept import Kept
 from strop.types import Completion, Message, SamplingParams, Task
 from strop.verifiers.anchors import Anchor, measure_anchors
 from strop.verifiers.judge import PairwiseJudge
@@ -290,13 +300,43 @@ def test_another_judge_another_criterion_other_labels_and_too_few_anchors_decide
 
 
 def test_on_anchors_of_nearly_one_label_agreement_is_not_enough() -> None:
-    """A judge that never finds the answer better agrees on 36 of 40, and its kappa is 0."""
+    """A judge that always prefers the other answer agrees on 36 of 40, and its kappa is 0."""
     bad = [one for one in ANCHORS if not one.label]
     anchors = [*bad, *(replace(one, task=replace(one.task, id=f"{one.task.id}x")) for one in bad[:16])]
     anchors += [one for one in ANCHORS if one.label][:4]
-    result = judged([GOOD] * 40, [BAD] * 40, lambda first, second: "TIE", anchors=anchors)
+    better = {one.text for one in anchors if one.label}
+
+    def never(first: str, second: str) -> str:
+        return liar(first, second) if {first, second} & better else fair(first, second)
+
+    result = judged([GOOD] * 40, [BAD] * 40, never, anchors=anchors)
     assert "agrees with people on 90%" in JudgeEvidence(result=result).problems[0]
     assert "hardly more than chance" in JudgeEvidence(result=result).problems[0]
+
+
+@pytest.mark.capability("EV-58")
+@pytest.mark.parametrize("neither", ["TIE", "FIRST"])
+def test_who_prefers_neither_answer_where_people_preferred_one_does_not_agree_with_them(neither: str) -> None:
+    """Of 40 anchors it ties, or contradicts itself on, 16: it bears out people's order on 24, which is 60 %."""
+
+    def shy(first: str, second: str) -> str:
+        return neither if int(re.findall(r"\d+", first)[0]) < 16 else fair(first, second)
+
+    report = measure_anchors(judge_of(shy), ANCHORS)
+    assert (report.agreement, report.num_undecided) == (0.6, 16)
+    result = judged([GOOD] * 40, [BAD] * 40, lambda a, b: shy(a, b) if {a, b} - {GOOD, BAD} else fair(a, b))
+    assert outcomes(result) == ["INSUFFICIENT"]
+    assert "agrees with people on 60%" in JudgeEvidence(result=result).problems[0]
+
+
+def test_what_the_judge_was_never_asked_says_nothing_of_its_taste_for_length() -> None:
+    """Twenty empty answers lose unasked to longer ones; the judge itself, asked ten times, prefers the shorter."""
+    result = judged([""] * 20 + ["good"] * 10, [BAD] * 20 + ["bad, with many words"] * 10, fair)
+    effect = result.length_effect
+    assert effect is not None
+    assert (effect.num_decided, effect.longer_preferred) == (10, 0.0)
+    assert (effect.win_rate_longer, effect.win_rate_shorter) == (None, 1.0)
+    assert judged([""] * 3, [GOOD] * 3, fair).length_effect is None
 
 
 # ------------------------------------------------------------------------------------------- what cannot be judged
@@ -410,6 +450,34 @@ def test_a_judgement_is_read_back_whole_and_refused_when_it_was_edited(tmp_path:
         JudgeResult.load(tmp_path, "finance")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("criterion", "it is polite"), ("model", "another"), ("numbers", {"win_rate": 1.0})]
+)
+def test_words_and_numbers_of_a_judgement_that_were_edited_are_refused(tmp_path: Path, key: str, value: Any) -> None:
+    judged([GOOD] * 10, [BAD] * 10, fair).save(tmp_path)
+    path = tmp_path / "judgement_finance.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(MismatchError, match="its content does not match its digest"):
+        JudgeResult.load(tmp_path, "finance")
+
+
+def test_clusters_and_lengths_are_part_of_what_a_judgement_is() -> None:
+    result = judged([GOOD] * 4, [BAD] * 4, fair)
+    for changed in ({"cluster": "one"}, {"num_chars": 7}, {"slices": {}}):
+        other = replace(result, items=tuple(replace(item, **changed) for item in result.items))  # type: ignore[arg-type]
+        assert other.digest != result.digest
+
+
+def test_a_line_that_was_torn_within_a_character_does_not_stop_what_goes_on(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, "s", "key")
+    kept.append([JudgedItem(id="größe 1", outcome="win")])
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes() + '{"id": "grö'.encode()[:-1])
+    for number in (2, 3):
+        kept.append([JudgedItem(id=f"größe {number}", outcome="win")])
+    assert [item.id for item in kept.read()] == ["größe 1", "größe 2", "größe 3"]
+
+
 def test_evidence_is_about_one_candidate(tmp_path: Path) -> None:
     mine, other = results([GOOD] * 40, model="new"), results([BAD] * 40, model="old")
     result = judge_suite(mine, other, judge_of(fair), anchors=ANCHORS)
@@ -440,3 +508,24 @@ def test_peoples_order_of_two_answers_becomes_one_anchor_of_a_pair_with_both_lab
     ] * 2
     assert measure_anchors(judge_of(fair), paired).agreement == 1.0
     assert pair_anchors(paired) == paired
+
+
+def test_answers_to_one_prompt_are_a_pair_by_hand_and_to_two_prompts_of_one_id_they_are_none(tmp_path: Path) -> None:
+    rows = [{"prompt": "?", "text": GOOD, "label": True}, {"prompt": "?", "text": BAD, "label": False}]
+    path = tmp_path / "anchors.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [(one.text, one.task.reference) for one in pair_anchors(read_anchors(path))] == [(GOOD, {"answer": BAD})]
+    path.write_text("".join(json.dumps({**row, "prompt": f"{n}?", "id": "i"}) + "\n" for n, row in enumerate(rows)))
+    assert pair_anchors(read_anchors(path)) == ()
+
+
+def test_anchors_are_the_same_wherever_their_file_lies(tmp_path: Path) -> None:
+    text = "".join(
+        json.dumps({"prompt": f"{n}?", "text": GOOD, "label": n == 0, "reference": {"answer": BAD}}) + "\n"
+        for n in range(2)
+    )
+    reports = []
+    for name in ("here.jsonl", "there.jsonl"):
+        (tmp_path / name).write_text(text if name == "here.jsonl" else f"\n{text}")
+        reports.append(measure_anchors(judge_of(fair), read_anchors(tmp_path / name)))
+    assert reports[0] == reports[1]

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from strop.digests import digest_json
 from strop.errors import DataError, MismatchError
 from strop.evals.judging.standing import report_numbers
 from strop.files import write_json, write_text
@@ -51,7 +52,8 @@ def _anchor(line: str, where: str) -> Anchor:
 def _task(row: dict[str, Any], where: str) -> Task:
     if "task" not in row:
         prompt = (Message(role="user", content=str(row["prompt"])),)
-        return Task(id=str(row.get("id", where)), prompt=prompt, reference=row.get("reference", {}), source=where)
+        name = str(row["id"]) if "id" in row else f"prompt {digest_json(row['prompt'])[:12]}"
+        return Task(id=name, prompt=prompt, reference=row.get("reference", {}), source=where)
     task = dict(row["task"])
     messages = [
         Message(**{**turn, "tool_calls": tuple(ToolCall(**call) for call in turn.get("tool_calls", ()))})
@@ -102,10 +104,11 @@ def pair_anchors(anchors: Sequence[Anchor], *, against: str = "answer") -> tuple
     labels occur. ``anchors`` that already have the other answer in ``task.reference[against]`` are taken as they are.
     """
     ready = [anchor for anchor in anchors if isinstance(anchor.task.reference.get(against), str)]
-    by_task: dict[str, tuple[list[Anchor], list[Anchor]]] = {}
+    by_task: dict[tuple[str, str], tuple[list[Anchor], list[Anchor]]] = {}
     for anchor in anchors:
         if not isinstance(anchor.task.reference.get(against), str):
-            by_task.setdefault(anchor.task.id, ([], []))[anchor.label].append(anchor)
+            asked = digest_json([asdict(turn) for turn in anchor.task.prompt])
+            by_task.setdefault((anchor.task.id, asked), ([], []))[anchor.label].append(anchor)
     pairs = [(good, bad) for bads, goods in by_task.values() for good, bad in zip(goods, bads)]
     for number, (good, bad) in enumerate(pairs):
         mine, other = (good, bad) if number % 2 == 0 else (bad, good)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from strop.digests import digest_json
@@ -103,8 +103,8 @@ def position_bias_of(items: Sequence[JudgedItem]) -> PositionBias | None:
 
 @dataclass(frozen=True, kw_only=True)
 class LengthEffect:
-    """How far the preference goes with the longer answer: a judge to whom length is nothing has a rate of about ½,
-    unless the better answers are the longer ones."""
+    """How far the preference goes with the longer answer, where the judge was asked: one to whom length is nothing has
+    a rate of about ½, unless the better answers are the longer ones."""
 
     num_decided: int
     """Wins and losses between answers of different lengths."""
@@ -127,7 +127,8 @@ def length_effect_of(items: Sequence[JudgedItem]) -> LengthEffect | None:
     """The effect over the items with answers of two lengths; None if no preference was decided among them."""
     from strop.statistics import wilson
 
-    unequal = [item for item in items if item.points is not None and item.num_chars != item.num_chars_baseline]
+    asked = [item for item in items if item.points is not None and item.said]
+    unequal = [item for item in asked if item.num_chars != item.num_chars_baseline]
     decided = [item for item in unequal if item.outcome in ("win", "loss")]
     if not decided:
         return None
@@ -157,8 +158,8 @@ def preference_p_value(items: Sequence[JudgedItem]) -> float:
 
 
 def items_digest(items: Sequence[JudgedItem]) -> str:
-    """Identity of what was decided."""
-    return digest_json([[item.id, item.outcome, list(item.said), item.state] for item in items])
+    """Identity of what was decided, and of all that a number is computed from."""
+    return digest_json([{**asdict(item), "said": list(item.said), "slices": dict(item.slices)} for item in items])
 
 
 def item_of(row: Mapping[str, Any]) -> JudgedItem:

@@ -62,8 +62,8 @@ class Kept:
     def _is_begun(self) -> bool:
         assert self._path is not None
         try:
-            with open(self._path, encoding="utf-8") as file:
-                return file.readline().rstrip("\n") == json.dumps(self._key)
+            with open(self._path, "rb") as file:  # bytes: a torn line may end within a character
+                return file.readline().rstrip(b"\n") == json.dumps(self._key).encode()
         except OSError:
             return False
 

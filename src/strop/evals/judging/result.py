@@ -52,7 +52,7 @@ class JudgeResult:
     @property
     def digest(self) -> str:
         """Identity of the decisions and of everything that they are bound to."""
-        bound = [self.suite, self.judge, self.candidate, self.baseline, *self.models, *self.dimensions]
+        bound = [[getattr(self, key) for key in _BOUND], list(self.models), list(self.dimensions)]
         return digest_json([bound, self.accuracy, standing_record(self.standing), items_digest(self.items)])
 
     def win_rate(self, where: str | None = None) -> WinRate:
@@ -114,7 +114,7 @@ class JudgeResult:
             "items_digest": digest_bytes(lines.encode()),
             "digest": self.digest,
         }
-        write_json(path, content)
+        write_json(path, {**content, "content_digest": digest_json(json.loads(json.dumps(content)))})
         return path
 
     @classmethod
@@ -136,7 +136,7 @@ class JudgeResult:
                 standing=standing_of(content["standing"]),
                 items=tuple(item_of(json.loads(line)) for line in lines.splitlines()),
             )
-            if found.digest != content["digest"]:
+            if found.digest != content["digest"] or content.pop("content_digest") != digest_json(content):
                 raise ValueError("its content does not match its digest")
             return found
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
