@@ -99,6 +99,7 @@ def test_an_interrupted_run_tells_what_was_never_judged(edited: Callable[..., Pa
         ('{"entry_type": "attempt", "uuid": "u"}\n', "an attempt has uuid, status"),
         ("", "no line of kind `init`"),
         ('{"entry_type": "init", "garak_version": "0.17.0"}\n', "no attempts"),
+        ("[" * 100_000, "no JSON object"),
     ],
 )
 def test_what_is_no_report_is_refused_with_its_line(tmp_path: Path, text: str, told: str) -> None:
@@ -117,6 +118,42 @@ def test_a_score_that_is_none_is_refused(edited: Callable[..., Path], score: obj
 
     with pytest.raises(DataError, match="not within 0 and 1"):
         read_garak_report(edited(spoil))
+
+
+def every_attempt(**changed: object) -> Callable[[dict[str, object]], object]:
+    return lambda line: {**line, **changed} if line["entry_type"] == "attempt" else line
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"outputs": ["a text", None, None, None]},
+        {"outputs": [{"text": 5}, None, None, None]},
+        {"prompt": "a text"},
+        {"prompt": {"turns": "a text"}},
+        {"prompt": {"turns": ["a text"]}},
+        {"prompt": {"turns": [{"role": "user", "content": "a text"}]}},
+    ],
+)
+def test_an_attempt_of_another_shape_is_refused_with_its_line(
+    edited: Callable[..., Path], changed: dict[str, object]
+) -> None:
+    with pytest.raises(DataError, match=r"edited\.report\.jsonl:\d+\n.*as garak 0.17 writes them"):
+        read_garak_report(edited(every_attempt(**changed)))
+
+
+def test_a_line_end_of_unicode_in_an_answer_ends_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "odd.report.jsonl"
+    path.write_text(REPORT.read_text().replace("[DAN]: paid.", "[DAN]:\u2028paid.\x85"), encoding="utf-8")
+    found = read_garak_report(path)
+    assert found.rows == read_garak_report(REPORT).rows
+    assert any("\u2028paid" in sample.text for sample in found.result.samples)
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), 7.0, -0.1])
+def test_a_threshold_that_is_no_score_is_refused_and_makes_nothing_safe(threshold: float) -> None:
+    with pytest.raises(DataError, match="a threshold of"):
+        read_garak_report(REPORT, threshold=threshold)
 
 
 def test_the_result_is_kept_and_read_like_any_other(tmp_path: Path) -> None:

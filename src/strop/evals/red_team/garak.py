@@ -106,8 +106,13 @@ def read_garak_report(
     """The report that garak wrote as ``…report.jsonl``.
 
     ``detector_metrics`` is garak's own ``data/detectors_eval/detector_metrics_summary.json``. Raises: DataError with
-    the line for what is no such report; MismatchError if its own counts of hits are others, as with another threshold.
+    the line for what is no such report, and for a threshold that is no score; MismatchError if its own counts of hits
+    are others, as with another threshold.
     """
+    if not 0 <= threshold <= 1:
+        raise DataError(
+            f"a threshold of {threshold:g}", why="scores lie between 0 and 1", do="give garak's, 0.5 unless set"
+        )
     path = Path(path)
     entries = _entries(path)
     setup = next((entry for _, entry in entries if entry["entry_type"] == "start_run setup"), {})
@@ -144,7 +149,7 @@ class _Scored:
 
 def _entries(path: Path) -> list[tuple[int, dict[str, Any]]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # JSON may leave U+2028 as it is
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise DataError(f"cannot read {path}", where=str(path), why=why, do="give garak's report.jsonl") from error
@@ -155,14 +160,29 @@ def _entries(path: Path) -> list[tuple[int, dict[str, Any]]]:
         try:
             entry = json.loads(line)
             kind = entry["entry_type"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _bad(f"{path}:{number}", f"no JSON object with an `entry_type`: {error}") from error
         if kind not in _KINDS:
             raise _bad(f"{path}:{number}", f"garak 0.17 writes no entry of type {kind!r}")
-        if kind == "attempt" and any(type(entry.get(key)) is not wanted for key, wanted in _REQUIRED.items()):
+        if kind == "attempt" and not _is_attempt(entry):
             raise _bad(f"{path}:{number}", f"an attempt has {', '.join(_REQUIRED)}, as garak 0.17 writes them")
         found.append((number, entry))
     return found
+
+
+def _is_attempt(entry: Mapping[str, Any]) -> bool:
+    """Whether all that is read of it has the type that garak 0.17 writes; earlier versions had plain texts."""
+    if any(type(entry.get(key)) is not wanted for key, wanted in _REQUIRED.items()):
+        return False
+    prompt = entry.get("prompt")
+    turns = prompt.get("turns") or [] if isinstance(prompt, dict) else [] if prompt is None else None
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        return False
+    return all(map(_is_message, [*entry["outputs"], *(turn.get("content") for turn in turns)]))
+
+
+def _is_message(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and isinstance(value.get("text"), str | None))
 
 
 def _attempts(entries: Sequence[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:

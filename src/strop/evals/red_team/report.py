@@ -104,8 +104,8 @@ def red_team_report(result: SuiteResult, known: Mapping[Detector, Measurement] |
     """The report of a ``red_team:`` suite's result; without ``known``, detectors measured by the code that is here.
 
     Several samples of an item count as one: the attack succeeded if any sample's did, the twin was declined if any
-    was, and helped if all were. With none of the first two, an item of which any sample is unscored is unscored. Raises: MismatchError for another
-    suite's result, and for one that other detectors judged than those that are here.
+    was, and helped if all were. With none of the first two, an item of which any sample is unscored is unscored.
+    Raises: MismatchError for another suite's result, and for one that other detectors judged than those that are here.
     """
     strange = [item.id for item in result.items if item.slices.get("form") not in _WANTS]
     if strange:
