@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from judged_pairs import results
 from scripted_judge import material_of, nonce_of
 from strop.cli import main
-from strop.evals import ItemResult, Metric, SampleResult, SuiteResult
 from strop.evals.judging import write_anchors
 from strop.types import Message, Task
 from strop.verifiers.anchors import Anchor
@@ -67,37 +67,7 @@ def strop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 
 
 def save(folder: Path, texts: list[str], model: str) -> None:
-    items = tuple(
-        ItemResult(
-            id=f"i{number:03}",
-            slices={},
-            question=f"question {number}",
-            prompt=(Message(role="user", content=f"question {number}"),),
-            samples=(
-                SampleResult(
-                    text=text,
-                    finish_reason="stop",
-                    state="graded",
-                    passed=True,
-                    score=1.0,
-                    reasons=(),
-                    measures={"accuracy": 1.0},
-                    num_prompt_tokens=1,
-                    num_tokens=1,
-                    latency_s=0.1,
-                ),
-            ),
-        )
-        for number, text in enumerate(texts)
-    )
-    digests = {"model": model, "template": "t", "tokenizer": "k", "tools": "o", "index": "", "verifier": "v"}
-    SuiteResult(
-        name="finance",
-        digests={**digests, "suite": "s"},
-        params={"temperature": 0.0},
-        metrics={"accuracy": Metric(direction="higher")},
-        items=items,
-    ).save(folder)
+    results(texts, model=model).save(folder)
 
 
 @pytest.fixture
@@ -128,6 +98,7 @@ def test_a_judged_loss_blocks_at_the_gate_beside_an_accuracy_that_sees_nothing(
     assert "win rate 0.375" in out  # 30 losses and 90 ties of 120: 45 / 120
     assert "beside accuracy 1.000 → 1.000" in out
     assert "agrees with people on 100%" in out
+    assert "60 answers with people's labels make 30 anchors" in out
     names = {path.name for path in (folders / "judged").iterdir()}
     assert names == {"anchor_report.json", "evidence.json", "judgement_finance.json", "judgements_finance.jsonl"}
     code, out, _ = strop("gate", "candidate", "--baseline", "baseline", "--evidence", "judged")
