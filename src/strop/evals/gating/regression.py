@@ -142,7 +142,7 @@ def judge(
 ) -> Check:
     """The check of one comparison."""
     name = f"{found.place.key} against the baseline"
-    numbers = _numbers(found)
+    numbers = {"dimension": candidate[found.place.suite].metrics[found.place.metric].dimension, **_numbers(found)}
     if found.is_tested:
         numbers |= {"p_value": found.p_value, "adjusted_p": adjusted_p, "alpha": config.alpha, "num_tests": num_tests}
     if len(found.pairs) < config.min_group_items:
