@@ -25,6 +25,8 @@ def kept(text: str, **rules: Any) -> bool | None:
         ("max_characters", 8, "It is 7.", "It is 77."),
         ("forbidden", ["guarantee", "for sure"], "It may grow; guarantees are rare.", "It will grow, for sure."),
         ("must_mention", ["VAT"], "Plus vat.", "Plus vats."),
+        ("forbidden", ["!"], "Well. Done.", "Well done!"),
+        ("forbidden", ["C++", "etc."], "In C, and the like; etcetera.", "In C++, etc."),
         ("starts_with", "Answer:", "Answer: 7", "The Answer: 7"),
         ("ends_with", "Regards.", "It is 7. Regards.\n", "Regards. It is 7."),
         ("format", {"kind": "json"}, '{"a": 1}', "a: 1"),
@@ -58,6 +60,15 @@ def test_a_task_without_rules_is_not_counted_and_a_truncated_answer_keeps_none()
     assert measure_rules(asked, said("x", finish_reason="length"), RIGHT)["adherence"] == 0.0
 
 
+def test_silence_keeps_no_rule_and_of_a_call_alone_nothing_can_be_told() -> None:
+    asked = task(reference={"rules": {"max_words": 9, "forbidden": ["budget"]}})
+    for silence in ("", " \n", "…", "<think>nothing</think>"):
+        assert measure_rules(asked, said(silence), RIGHT) == {"adherence": 0.0, "rules_kept": 0.0}
+    call = '<tool_call>{"name": "get_budget", "arguments": {}}</tool_call>'
+    assert measure_rules(asked, said(call), RIGHT) == {"adherence": None, "rules_kept": None}
+    assert measure_rules(asked, said("The budget." + call), RIGHT)["adherence"] == 0.0
+
+
 def test_rules_hold_for_what_is_said_and_not_for_the_thoughts_before_it() -> None:
     asked = task(reference={"rules": {"forbidden": ["budget"]}})
     assert measure_rules(asked, said("<think>the budget</think>It is 7."), RIGHT)["adherence"] == 1.0
@@ -69,6 +80,14 @@ def test_rules_hold_for_what_is_said_and_not_for_the_thoughts_before_it() -> Non
         ({"max_word": 3}, "`max_words`"),
         ({"language": "xx"}, "one of en, de"),
         ({"forbidden": "sorry"}, "a list of words"),
+        ({"forbidden": 5}, "a list of words"),
+        ({"must_mention": ["VAT", 5]}, "a list of words"),
+        ({"forbidden": ["a", " "]}, "a list of words"),
+        ({"max_words": "3"}, "a whole number"),
+        ({"max_words": True}, "a whole number"),
+        ({"max_characters": -1}, "a whole number"),
+        ({"starts_with": 5}, "a text"),
+        ({"ends_with": ""}, "a text"),
         ({}, "no rules"),
     ],
 )

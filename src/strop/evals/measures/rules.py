@@ -9,10 +9,11 @@ from typing import Any
 
 from strop.chat.parse import parse_assistant
 from strop.errors import VerifierError
+from strop.evals.dialogues import plain
 from strop.evals.metrics import ratio
 from strop.types import Completion, Task, Verdict
 from strop.verifiers import FormatAnswer
-from strop.verifiers.text import normalise
+from strop.verifiers.text import says_something
 
 _FUNCTION_WORDS: Mapping[str, str] = {
     "en": "the of and is are was to for with that this it you not have from by please can",
@@ -53,7 +54,9 @@ def language_of(text: str) -> str | None:
 
 
 def _says(text: str, words: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(normalise(words))}(?!\w)", normalise(text)) is not None
+    wanted = plain(words)
+    before, after = (r"\b" if re.match(r"\w", edge) else "" for edge in (wanted[0], wanted[-1]))
+    return re.search(f"{before}{re.escape(wanted)}{after}", plain(text)) is not None
 
 
 def _language(text: str, wanted: Any, task: Task, completion: Completion) -> bool | None:
@@ -75,12 +78,16 @@ _RULES: Mapping[str, Callable[[str, Any, Task, Completion], bool | None]] = {
     "max_characters": lambda text, most, *_: len(text) <= most,
     "forbidden": lambda text, words, *_: not any(_says(text, word) for word in words),
     "must_mention": lambda text, words, *_: all(_says(text, word) for word in words),
-    "starts_with": lambda text, words, *_: text.startswith(words),
-    "ends_with": lambda text, words, *_: text.rstrip().endswith(words),
+    "starts_with": lambda text, words, *_: text.startswith(words.strip()),
+    "ends_with": lambda text, words, *_: text.endswith(words.strip()),
     "format": _format,
 }
 RULES = tuple(_RULES)
-_LISTS = ("forbidden", "must_mention")
+_COUNTS, _LISTS, _EDGES = (
+    ("max_words", "min_words", "max_characters"),
+    ("forbidden", "must_mention"),
+    ("starts_with", "ends_with"),
+)
 
 
 def check_rules(task: Task, completion: Completion) -> Mapping[str, bool | None]:
@@ -89,8 +96,24 @@ def check_rules(task: Task, completion: Completion) -> Mapping[str, bool | None]
     ``task.reference["rules"]``: ``language`` (a code of ``LANGUAGES``), ``max_words``, ``min_words``,
     ``max_characters``, ``forbidden`` and ``must_mention`` (lists of words or phrases, whole words, case does not
     count), ``starts_with``, ``ends_with``, ``format`` (see ``FormatAnswer``). They hold for what is said: reasoning
-    before it is left out, and calls are no speech. Raises: VerifierError for no rules or one that is not known.
+    before it is left out, and calls are no speech: of an answer that only calls nothing can be told. A truncated answer
+    keeps no rule, nor does silence: no rule asks for it. Raises: VerifierError for no rules, one that is not known, and
+    one that no answer could be held to.
     """
+    rules = _rules_of(task)
+    try:
+        turn = parse_assistant(completion.text)
+        said, is_call = turn.content.strip(), bool(turn.tool_calls)
+    except ValueError:
+        said, is_call = completion.text.strip(), False
+    if completion.is_truncated:
+        return dict.fromkeys(rules, False)
+    if not says_something(said):
+        return dict.fromkeys(rules, None if is_call else False)
+    return {name: _RULES[name](said, wanted, task, completion) for name, wanted in rules.items()}
+
+
+def _rules_of(task: Task) -> Mapping[str, Any]:
     rules = task.reference.get("rules")
     if not isinstance(rules, Mapping) or not rules:
         raise _wrong(task, "no rules", '{"rules": {"max_words": 20, "forbidden": ["guarantee"]}}')
@@ -98,22 +121,24 @@ def check_rules(task: Task, completion: Completion) -> Mapping[str, bool | None]
         if name not in _RULES:
             near = difflib.get_close_matches(str(name), RULES, n=1)
             raise _wrong(task, f"the rule {name!r}", f"`{near[0]}`" if near else f"rules of {', '.join(RULES)}")
-        if name in _LISTS and (isinstance(wanted, str) or not wanted):
+        if name in _COUNTS and (type(wanted) is not int or wanted < 0):
+            raise _wrong(task, f"{name} = {wanted!r}", "a whole number")
+        if name in _LISTS and not (isinstance(wanted, list | tuple) and wanted and all(map(_is_text, wanted))):
             raise _wrong(task, f"{name} = {wanted!r}", "a list of words")
-    try:
-        said = parse_assistant(completion.text).content.strip()
-    except ValueError:
-        said = completion.text.strip()
-    if completion.is_truncated:
-        return dict.fromkeys(rules, False)
-    return {name: _RULES[name](said, wanted, task, completion) for name, wanted in rules.items()}
+        if name in _EDGES and not _is_text(wanted):
+            raise _wrong(task, f"{name} = {wanted!r}", "a text")
+    return rules
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def measure_rules(task: Task, completion: Completion, verdict: Verdict) -> Mapping[str, float | None]:
     """``adherence``: all rules are kept; ``rules_kept``: the share of those that could be told.
 
     Over tasks that have rules. A broken rule breaks adherence; where none is broken and one cannot be told, it is None:
-    neither kept nor broken. A truncated answer keeps no rule.
+    neither kept nor broken.
     """
     if not task.reference.get("rules"):
         return {"adherence": None, "rules_kept": None}
