@@ -1,6 +1,7 @@
 """Results are summed up with what they rest on, and survive the disk."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,49 @@ def test_the_digest_is_of_the_outcome_and_not_of_the_clock() -> None:
     wrong = result(items=[ItemResult(id="i", slices={}, question="q", samples=(sample(accuracy=0.0),))])
     assert quick.digest == slow.digest
     assert quick.digest != wrong.digest
+
+
+@pytest.mark.capability("EV-48")
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("surroundings", "index", "digest"), "1"),
+        (("surroundings", "weights"), "as before"),
+        (("metrics", "accuracy", "direction"), "lower"),
+        (("digests", "template"), "t2"),
+        (("params", "temperature"), 1.0),
+        (("version",), "2"),
+        (("name",), "other"),
+        (("metrics",), []),
+        (("digest",), "0" * 64),
+    ],
+)
+def test_whatever_is_edited_in_the_results_is_noticed(tmp_path: Path, place: tuple[str, ...], value: object) -> None:
+    around = {"weights": "w", "index": {"digest": "0"}, "ids": {9: (1,), 10: (2,)}}  # sorted otherwise once read back
+    outcome = replace(result(ones(3, 5)), surroundings=around)
+    path = outcome.save(tmp_path)
+    assert SuiteResult.load(tmp_path, "finance").digest == outcome.digest
+    content = json.loads(path.read_text())
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(MismatchError, match="cannot use the results of finance"):
+        SuiteResult.load(tmp_path, "finance")
+
+
+def test_results_of_an_older_format_say_so(tmp_path: Path) -> None:
+    path = result(ones(3, 5)).save(tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
+    with pytest.raises(MismatchError, match="format 2") as told:
+        SuiteResult.load(tmp_path, "finance")
+    assert "samples" not in str(told.value.why)
+
+
+def test_which_items_are_one_piece_of_evidence_is_part_of_the_outcome() -> None:
+    alone, together = (
+        result(items=[replace(item(n, 1.0), cluster=cluster) for n, cluster in enumerate(clusters)], metrics=ACCURACY)
+        for clusters in (("a", "b"), ("a", "a"))
+    )
+    assert alone.digest != together.digest

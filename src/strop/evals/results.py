@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,9 @@ from strop.types import Message, ToolCall
 if TYPE_CHECKING:
     from strop.statistics import Interval
 
-_FORMAT = 2
+_FORMAT = 3
+_VOLATILE = {"latency_s", "cost"}
+"""Of an answer, what another machine or another price changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +117,10 @@ class SuiteResult:
 
     @property
     def digest(self) -> str:
-        """Identity of the outcome: the digests, parameters, answers and measures, without timings."""
-        items = [[item.id, [[s.text, s.state, s.score, dict(s.measures)] for s in item.samples]] for item in self.items]
-        return digest_json([dict(self.digests), dict(self.params), items])
+        """Identity of all that a gate, a drift check or a table reads of it: everything but timings and prices."""
+        metrics = {name: asdict(metric) for name, metric in self.metrics.items()}
+        about = [self.name, self.version, dict(self.digests), dict(self.params), metrics, dict(self.surroundings)]
+        return digest_json([_as_read(about), [_told(item) for item in self.items]])
 
     @property
     def samples(self) -> Iterator[SampleResult]:
@@ -134,7 +138,13 @@ class SuiteResult:
 
     def metric_names(self) -> list[str]:
         """The suite's metrics first, then everything else that was measured."""
-        return list(dict.fromkeys([*self.metrics, *(name for sample in self.samples for name in sample.measures)]))
+        return list(self._all_metric_names)
+
+    @cached_property
+    def _all_metric_names(self) -> tuple[str, ...]:
+        """A gate asks for them comparison by comparison."""
+        measured = dict.fromkeys(name for sample in self.samples for name in sample.measures)
+        return tuple(dict.fromkeys([*self.metrics, *measured]))
 
     def rate(self, metric: str, where: str | None = None) -> Rate:
         """The metric over all items, or over those of the slice ``key=value``."""
@@ -235,14 +245,16 @@ class SuiteResult:
 
     @classmethod
     def load(cls, folder: Path | str, name: str) -> SuiteResult:
-        """What ``save`` wrote. Raises: MismatchError if it is missing, torn or was changed."""
+        """What ``save`` wrote. Raises: MismatchError if it is missing, torn, was changed, or is of another format."""
         path = Path(folder) / f"results_{name}.json"
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
             lines = (Path(folder) / f"samples_{name}.jsonl").read_bytes()
-            if digest_bytes(lines) != content["samples_digest"] or content["format"] != _FORMAT:
+            if content["format"] != _FORMAT:
+                raise ValueError(f"they are of format {content['format']}, and this version reads {_FORMAT}")
+            if digest_bytes(lines) != content["samples_digest"]:
                 raise ValueError("the samples are not those that the results were computed from")
-            return cls(
+            found = cls(
                 name=content["name"],
                 digests=content["digests"],
                 params=content["params"],
@@ -251,7 +263,10 @@ class SuiteResult:
                 surroundings=content["surroundings"],
                 items=tuple(_item(json.loads(line)) for line in lines.splitlines()),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if found.digest != content["digest"]:
+                raise ValueError("what it says of model, suite, metrics or surroundings was changed afterwards")
+            return found
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise MismatchError(
                 f"cannot use the results of {name}", where=str(path), why=str(error), do="evaluate again"
             ) from error
@@ -260,6 +275,17 @@ class SuiteResult:
 def _ends(rate: Rate) -> dict[str, float | None]:
     interval = rate.interval
     return {"low": None, "high": None} if interval is None else {"low": interval.low, "high": interval.high}
+
+
+def _as_read(value: object) -> Any:
+    """The value as JSON gives it back: tuples are lists, and keys strings."""
+    return json.loads(json.dumps(value))
+
+
+def _told(item: ItemResult) -> list[Any]:
+    """An item as its result's digest sees it; what was asked stands in the suite's digest."""
+    samples = [{name: value for name, value in vars(one).items() if name not in _VOLATILE} for one in item.samples]
+    return [item.id, item.cluster or item.id, dict(item.slices), samples]
 
 
 def _metric(values: Mapping[str, Any]) -> Metric:
