@@ -96,6 +96,19 @@ def test_failures_are_selected_by_slice_metric_and_state(held_out: Suite) -> Non
         failures(result, world_suite(FINANCE, num_tasks=79))
 
 
+def test_the_results_identity_is_computed_once_however_many_items_failed(
+    held_out: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is of all items: computed for each failure, 2,000 of them took minutes."""
+    result, asked = answered(held_out, lambda task: [WRONG]), []
+    own = SuiteResult.digest.fget
+    monkeypatch.setattr(SuiteResult, "digest", property(lambda self: asked.append(1) or own(self)))
+    assert len(failures(result, held_out)) > 50
+    assert len(asked) == 1
+    assert verifier_cases(result, held_out, lambda task, text: True)
+    assert len(asked) == 2
+
+
 def test_an_answer_that_could_not_be_judged_failed_nothing_unless_it_is_asked_for(held_out: Suite) -> None:
     result = weak_on("bypass", held_out)
     first = result.items[0]

@@ -51,6 +51,7 @@ def failures(
     if metric is not None and metric not in (names := result.metric_names()):
         raise RecipeError(f"suite {result.name} measures no `{metric}`", do=f"known: {', '.join(names)}")
     tasks = {task.id: task for task in suite.tasks}
+    digest = result.digest  # of all items: not once for each
     found = []
     for item in result.within(where):
         bad = tuple(sample for sample in item.samples if _fails(sample, result, metric, state))
@@ -60,7 +61,7 @@ def failures(
                 "suite_digest": result.digests["suite"],
                 "item": item.id,
                 "model": result.digests["model"],
-                "result": result.digest,
+                "result": digest,
                 "metric": metric or "passed",
                 "slice": where or "",
                 "slices": dict(item.slices),

@@ -169,7 +169,7 @@ def verifier_cases(result: SuiteResult, suite: Suite, truth: Truth) -> list[tupl
     Wrong answers that passed and right ones that failed: what ``strop audit --cases`` examines the mended verifier
     with. They train no model, so held-out items may give them.
     """
-    tasks = {task.id: task for task in suite.tasks}
+    tasks, digest = {task.id: task for task in suite.tasks}, result.digest
     found = []
     for item in result.items:
         for sample in item.samples:
@@ -182,7 +182,7 @@ def verifier_cases(result: SuiteResult, suite: Suite, truth: Truth) -> list[tupl
                 "suite_digest": result.digests["suite"],
                 "item": item.id,
                 "model": result.digests["model"],
-                "result": result.digest,
+                "result": digest,
                 "verifier": result.digests["verifier"],
                 "slices": dict(item.slices),
                 "kind": "false reject" if right else "false accept",
