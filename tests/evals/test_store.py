@@ -1,7 +1,10 @@
 """Keeping answers one by one: killed, continued, enlarged, shared by two processes, torn and edited."""
 
+import functools
+import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from scripted_evaluation import GREEDY, Parrot, Template, tasks
-from strop.errors import OutputError
+from strop.errors import DataError, OutputError
 from strop.evals import Price, Suite, SuiteResult, evaluate, task_suite
 from strop.evals.costs import spent
+from strop.evals.suite import Measure
 from strop.types import Completion, SamplingParams, Task, Verdict
 from strop.verifiers import NumberAnswer
 
@@ -118,6 +122,30 @@ def test_another_suite_that_asks_the_same_takes_the_answers_and_another_measure_
     run(replace(SUITE, name="twin", version="2"), tmp_path, twin)
     run(replace(SUITE, measure=lambda task, completion, verdict: {"one": 1.0}), tmp_path, measured)
     assert (len(twin.asked), len(measured.asked)) == (0, 60)
+
+
+def at_least(bound: float, *odd: object) -> Measure:
+    return lambda task, completion, verdict: {"long": float(len(completion.text) >= bound), "odd": float(len(odd))}
+
+
+def test_a_measure_that_was_edited_or_closes_over_another_value_measures_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(replace(SUITE, measure=at_least(3)), tmp_path / "a").items[0].value("long") == 1.0
+    assert run(replace(SUITE, measure=at_least(99)), tmp_path / "a").items[0].value("long") == 0.0
+    monkeypatch.syspath_prepend(tmp_path)
+    for value in (1.0, 2.0):
+        (tmp_path / "own_measure.py").write_text(f"def own(task, completion, verdict): return {{'one': {value}}}\n")
+        sys.modules.pop("own_measure", None)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        own = importlib.import_module("own_measure").own
+        assert run(replace(SUITE, measure=own), tmp_path / "b").items[0].value("one") == value
+
+
+@pytest.mark.parametrize("measure", [at_least(3, object()), functools.partial(at_least, 3)])
+def test_a_measure_that_nothing_identifies_is_refused(tmp_path: Path, measure: Measure) -> None:
+    with pytest.raises(DataError, match="has no identity"):
+        run(replace(SUITE, measure=measure), tmp_path)
 
 
 def test_torn_and_edited_lines_count_as_absent(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from strop.digests import digest_bytes, digest_json
+from strop.digests import digest_bytes, digest_file, digest_json
 from strop.errors import DataError
 from strop.types import Completion, Task, Verdict, Verifier
 
@@ -88,9 +89,28 @@ class Suite:
 
 
 def measure_identity(measure: Measure) -> str:
-    """What the measure calls its ``digest`` where it is composed or fitted, else where its function stands."""
+    """What the measure calls its ``digest`` where it is composed or fitted, else where its function stands.
+
+    A function that is not strop's own also counts by the content of its file and by what it has closed over, so that
+    kept answers never outlive an edit of it. Raises: DataError where none of this identifies it.
+    """
     digest = getattr(measure, "digest", None)
-    return digest if isinstance(digest, str) else f"{measure.__module__}.{measure.__qualname__}"
+    if isinstance(digest, str):
+        return digest
+    try:
+        name, module = f"{measure.__module__}.{measure.__qualname__}", measure.__module__
+        if module.partition(".")[0] == "strop":
+            return name
+        code, closed = measure.__code__, [cell.cell_contents for cell in measure.__closure__ or ()]
+        file = Path(code.co_filename)
+        content = digest_file(file) if file.is_file() else digest_bytes(repr((code.co_code, code.co_consts)).encode())
+        return f"{name}@{digest_json([content, code.co_firstlineno, closed])}"
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"the measure {measure!r} has no identity",
+            why=f"{error}: kept answers could not be told from those of another measure",
+            do="give it a `digest` that changes with what it measures, or make it a plain function",
+        ) from error
 
 
 def task_digest(task: Task) -> str:
