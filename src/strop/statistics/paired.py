@@ -14,6 +14,7 @@ NUM_FLIPS = 9999
 MAX_ENUMERATED = 16
 """Up to this many clusters that changed, every pattern of signs is enumerated (2^16)."""
 _ROUNDING = 1e-9
+_FLIPS_AT_ONCE = 512
 
 
 def pair_by_id(
@@ -109,8 +110,10 @@ def sign_flip(
     if len(sizes) <= MAX_ENUMERATED:
         return float(np.mean(np.abs(_every_sum(sizes)) >= reach))
     generator = np.random.default_rng(seed)
-    signs = (1 - 2 * generator.integers(0, 2, size=len(sizes)) for _ in range(num_flips))
-    num_reached = sum(bool(abs(pattern @ sizes) >= reach) for pattern in signs)
+    num_reached = 0
+    for start in range(0, num_flips, _FLIPS_AT_ONCE):
+        shape = min(_FLIPS_AT_ONCE, num_flips - start), len(sizes)
+        num_reached += int((np.abs((1 - 2 * generator.integers(0, 2, size=shape)) @ sizes) >= reach).sum())
     return (1 + num_reached) / (1 + num_flips)
 
 
