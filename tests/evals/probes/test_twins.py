@@ -61,6 +61,20 @@ def test_where_nothing_changed_the_doubt_is_that_of_so_few_clusters_and_not_zero
     assert found.interval == paired_difference([1.0] * 10, [1.0] * 10)[1]
 
 
+@pytest.mark.parametrize(
+    "one",
+    [
+        {"plain": 1.0, "v0": 1.0, "v1": 0.0},  # every cluster loses half: no resample has another mean
+        {"plain": 0.5, "v0": 0.25},  # shares of several samples, all alike
+    ],
+)
+def test_clusters_that_are_all_alike_leave_the_spread_unknown_and_not_zero(one: dict[str, float | None]) -> None:
+    found = compare_twins(suite_of(**{f"c{at}": one for at in range(10)}), axis="as", plain="plain")[""]
+    assert found is not None
+    assert found.difference < 0
+    assert found.interval is None
+
+
 def test_without_pairs_nothing_is_claimed() -> None:
     found = compare_twins(suite_of(a={"loud": 1.0}), axis="as", plain="plain")
     assert found == {"loud": None, "": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ class Concision:
     difference: float | None
     """Mean words of the candidate less those of the baseline; negative is more concise."""
     interval: Interval | None
-    """95 %, over clusters; None for fewer than two."""
+    """95 %, over clusters; None where fewer than two, or none that differ, leave the spread unknown."""
 
 
 def compare_length(candidate: SuiteResult, baseline: SuiteResult) -> Concision:
@@ -34,8 +35,6 @@ def compare_length(candidate: SuiteResult, baseline: SuiteResult) -> Concision:
     A short wrong answer is no concise one, and a model that solves more hard tasks is not punished for what they take:
     every task counts for both or for none. All None where there is no such task.
     """
-    from strop.statistics import mean_interval
-
     before = {item.id: item for item in baseline.items}
     shared = [
         (item, before[item.id])
@@ -52,8 +51,17 @@ def compare_length(candidate: SuiteResult, baseline: SuiteResult) -> Concision:
         candidate_words=mean(news),
         baseline_words=mean(olds),
         difference=mean(differences),
-        interval=mean_interval(differences, clusters=clusters) if len(set(clusters)) > 1 else None,
+        interval=_spread(differences, clusters),
     )
+
+
+def _spread(differences: Sequence[float], clusters: Sequence[str]) -> Interval | None:
+    from strop.statistics import mean_interval
+
+    if len(set(clusters)) < 2:
+        return None
+    found = mean_interval(differences, clusters=clusters)
+    return found if found.low < found.high else None
 
 
 def _is_graded(item: ItemResult) -> bool:

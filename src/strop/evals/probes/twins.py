@@ -23,7 +23,7 @@ class TwinDifference:
     difference: float
     """changed - plain."""
     interval: Interval | None
-    """95 %, over whole clusters; None for fewer than two."""
+    """95 %, over whole clusters; None where fewer than two, or none that differ, leave the spread unknown."""
 
 
 def compare_twins(
@@ -58,26 +58,29 @@ def _pairs(
 
 
 def _difference(pairs: list[_Pair]) -> TwinDifference | None:
-    from strop.statistics import paired_difference
-
     if not pairs:
         return None
     clusters = [cluster for _, cluster, _, _ in pairs]
     before, after = [was for *_, was, _ in pairs], [now for *_, now in pairs]
     mean = (sum(after) - sum(before)) / len(pairs)
-    interval = None
-    if len(set(clusters)) > 1:
-        if len({now - was for now, was in zip(after, before, strict=True)}) == 1:
-            # No spread: the bootstrap would have no width. One pair a cluster keeps what so few clusters leave open.
-            one = {cluster: at for at, cluster in enumerate(clusters)}.values()
-            interval = paired_difference([after[at] for at in one], [before[at] for at in one])[1]
-        else:
-            is_single = len(set(clusters)) == len(clusters)
-            interval = paired_difference(after, before, clusters=None if is_single else clusters)[1]
     return TwinDifference(
         num_pairs=len(pairs),
         plain=sum(before) / len(pairs),
         changed=sum(after) / len(pairs),
         difference=mean,
-        interval=interval,
+        interval=_interval(after, before, clusters),
     )
+
+
+def _interval(after: list[float], before: list[float], clusters: list[str]) -> Interval | None:
+    from strop.statistics import paired_difference
+
+    last = {cluster: at for at, cluster in enumerate(clusters)}.values()
+    if len(last) < 2:
+        return None
+    is_single = len(last) == len(clusters)
+    found = paired_difference(after, before, clusters=None if is_single else clusters)[1]
+    if found.low == found.high and len({now - was for now, was in zip(after, before, strict=True)}) == 1:
+        # No spread: the bootstrap has no width. One pair a cluster keeps what so few clusters leave open.
+        found = paired_difference([after[at] for at in last], [before[at] for at in last])[1]
+    return found if found.low < found.high else None
