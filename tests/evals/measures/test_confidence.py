@@ -25,6 +25,11 @@ def test_an_answer_without_tokens_has_no_confidence_and_an_unjudged_one_no_brier
     assert measure_confidence(task(), said("a", logprobs=[0.0]), UNKNOWN) == {"confidence": 1.0, "brier": None}
 
 
+def test_a_probability_that_is_no_number_is_no_certainty() -> None:
+    found = measure_confidence(task(), said("ab", logprobs=[-0.1, math.nan]), RIGHT)
+    assert math.isnan(found["confidence"] or 0.0)  # the evaluation refuses it by the task's name
+
+
 @pytest.mark.capability("RS-07")
 def test_the_calibration_of_four_answers_by_hand() -> None:
     # sure and right, sure and wrong, unsure and right, unsure and wrong

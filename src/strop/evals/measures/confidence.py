@@ -25,7 +25,7 @@ def confidence(completion: Completion) -> float | None:
     """
     logprobs = completion.sampler_logprobs if completion.full_logprobs is None else completion.full_logprobs
     found = mean(logprobs)
-    return None if found is None else min(1.0, math.exp(found))
+    return None if found is None else min(math.exp(found), 1.0)  # in this order what is no number stays none
 
 
 def measure_confidence(task: Task, completion: Completion, verdict: Verdict) -> Mapping[str, float | None]:
@@ -114,8 +114,8 @@ def calibration_of(result: SuiteResult) -> Calibration | None:
 
 def agreement_of(result: SuiteResult) -> Calibration | None:
     """The same with self-consistency as the confidence: of several answers to a task, the share that says the most
-    frequent one, right or wrong as that is. What an answer marks as its answer is compared, else all of it, after
-    ``normalise``; ties take the first said.
+    frequent one, right or wrong as that is when it is first said. What an answer marks as its answer is compared, else
+    all of it, after ``normalise``; ties take the first said.
 
     None where no task has two graded answers. *Source*: Wang et al. 2022, "Self-consistency".
     """
@@ -126,7 +126,7 @@ def agreement_of(result: SuiteResult) -> Calibration | None:
             continue
         text, times = Counter(text for text, _ in said).most_common(1)[0]
         stated.append(times / len(said))
-        right.append(dict(said)[text])
+        right.append(next(is_right for one, is_right in said if one == text))
     return calibrate(stated, right)
 
 
