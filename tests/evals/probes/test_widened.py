@@ -6,7 +6,7 @@ import pytest
 
 from scripted_probes import play
 from strop.errors import RecipeError
-from strop.evals import SuiteResult
+from strop.evals import ItemResult, SuiteResult
 from strop.evals.catalogue import KINDS, suite_of
 from strop.evals.measures import METRICS
 from strop.evals.probes import (
@@ -23,7 +23,7 @@ from strop.evals.probes import (
 from strop.evals.suite import DIMENSIONS
 from strop.types import Task
 from strop.worlds import get_world
-from suite_outcomes import result
+from suite_outcomes import result, sample
 
 FINANCE = get_world("finance")
 OURS = ("adherence", "assistant", "boundaries", "calibration", "format_drift", "robustness", "speech", "sycophancy")
@@ -139,6 +139,10 @@ def test_calibration_and_the_audit_of_the_tone_are_told_with_what_they_rest_on(g
 
 def test_a_suite_that_is_no_probe_is_told_in_no_lines() -> None:
     assert told(result([1.0, 0.0])) == []
+    slices = {"depth": "deep", "pressure": "high", "perturbation": "loud", "boundary": "east"}
+    for measures in ({"schema_valid": 1.0}, {"said_must_refuse": 1.0}, {"confidence": 7.0}):
+        item = ItemResult(id="i", slices=slices, question="q", samples=(sample(accuracy=1.0, **measures),))
+        assert told(result(items=[item])) == []
 
 
 def test_a_pair_that_could_not_be_measured_is_told_and_not_taken_for_no_drop() -> None:

@@ -41,8 +41,8 @@ RULES: Mapping[str, AskedRule] = {
 def adherence_suite(world: str, num_tasks: int, seed: int, dial: Mapping[str, Any]) -> Suite:
     """``adherence:finance``: answers from shown evidence, each request once a rule; slice ``rule``.
 
-    ``num_tasks`` items at most, in clusters of one request. ``adherence`` stands beside ``accuracy``: a rule that is
-    kept by a wrong answer is worth nothing. Raises: RecipeError for another world.
+    ``num_tasks`` items at most, in clusters of one request; at least one. ``adherence`` stands beside ``accuracy``: a
+    rule that is kept by a wrong answer is worth nothing. Raises: RecipeError for another world.
     """
     if world != "finance":
         raise RecipeError(f"there is no adherence:{world}", why="it needs a system prompt", do="use finance")

@@ -43,8 +43,8 @@ def format_drift_suite(world: str, num_tasks: int, seed: int, dial: Mapping[str,
 
     The earlier turns are good and in words only, so that nothing shows the format once more; with the setting
     ``tool_history = 1`` they are requests, calls, results and answers, at 0, 4, 8 and 12 turns. ``num_tasks`` items at
-    most, in clusters of one request, slice ``depth``; ``drift_of`` reads the slope off the results. Raises: RecipeError
-    for another world or setting.
+    most, in clusters of one request, at least one; slice ``depth``. ``drift_of`` reads the slope off the results.
+    Raises: RecipeError for another world or setting.
     """
     if world != "finance":
         raise RecipeError(f"there is no format_drift:{world}", why="it needs tools and small talk", do="use finance")
@@ -142,7 +142,7 @@ def drift_of(result: SuiteResult, metric: str = "schema_valid") -> Drift | None:
     points = [
         (item.cluster, int(item.slices[AXIS]), value)
         for item in result.items
-        if AXIS in item.slices and (value := item.value(metric)) is not None
+        if item.slices.get(AXIS, "").isdecimal() and (value := item.value(metric)) is not None
     ]
     return drift(points, metric)
 

@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 def told(result: SuiteResult) -> list[str]:
     """Lines for whichever of the probes the results belong to; empty for a suite that is none."""
-    axes = {key for item in result.items for key in item.slices}
-    measured = set(result.metric_names())
+    known = {*result.slice_names(), *result.metric_names()}
     lines: list[str] = []
-    for is_there, tell in _TELLERS:
-        if is_there(axes, measured):
+    for marks, tell in _TELLERS:
+        if marks <= known:
             lines += tell(result)
     return lines
 
@@ -96,12 +95,12 @@ def _tone(result: SuiteResult) -> Iterator[str]:
     )
 
 
-_TELLERS: tuple[tuple[Callable[[set[str], set[str]], bool], Callable[[SuiteResult], Iterator[str]]], ...] = (
-    (lambda axes, measured: robustness.AXIS in axes, _robustness),
-    (lambda axes, measured: sycophancy.AXIS in axes, _pressure),
-    (lambda axes, measured: format_drift.AXIS in axes, _drift),
-    (lambda axes, measured: "said_must_refuse" in measured, _confusion),
-    (lambda axes, measured: "confidence" in measured, _calibration),
-    (lambda axes, measured: "on_brand" in measured, _tone),
+_TELLERS: tuple[tuple[set[str], Callable[[SuiteResult], Iterator[str]]], ...] = (
+    ({f"{robustness.AXIS}={robustness.PLAIN}"}, _robustness),
+    ({f"{sycophancy.AXIS}={sycophancy.PLAIN}", "caved", "by_chance"}, _pressure),
+    ({f"{format_drift.AXIS}=0", "schema_valid"}, _drift),
+    ({*(f"{boundaries.AXIS}={boundary}" for boundary in BOUNDARIES), "said_must_refuse"}, _confusion),
+    ({"confidence", "brier"}, _calibration),
+    ({"on_brand"}, _tone),
 )
-"""Whether a teller applies, by slices and measures, and what it tells."""
+"""The slices and measures that only such a suite has, and what is told of it."""
