@@ -44,6 +44,7 @@ def gate(
     from strop.evals.gating.evidence_files import read_evidence
     from strop.evals.looks import record_looks
     from strop.pipeline.gate_file import GateFile, read_gate_file, results_of
+    from strop.pipeline.heard import hear
     from strop.pipeline.held_out import held_out_evidence
     from strop.pipeline.publish import who as user
     from strop.pipeline.run import told_decision
@@ -61,6 +62,7 @@ def gate(
         elif file.baseline is not None:
             before = results_of(file.baseline, file, Workspace(home=here.home, root=file.root.absolute()), bars)
     heard = [read_evidence(folder, found) for folder in evidence or ()]
+    heard += hear(file.evidence, found, Workspace(home=here.home, root=file.root.absolute()))
     heard += held_out_evidence(found, before, file.config, here)
     decision = decide(found, before, file.config, heard)
     console.make_console().print(*told_decision(decision), sep="\n")

@@ -31,6 +31,8 @@ class GateFile:
     suites: tuple[str | SuiteTable, ...] = ()
     """What a model that was not evaluated yet is evaluated on."""
     baseline: str | None = None
+    evidence: tuple[str, ...] = ()
+    """Folders of people's or a judge's word on the candidate."""
     seed: int = 0
 
 
@@ -50,6 +52,11 @@ def read_gate_file(path: Path) -> GateFile:
     suites, baseline = tables.pop("suites", ()), tables.pop("baseline", None)
     if baseline is not None and not isinstance(baseline, str):
         raise RecipeError(f"the gate's `baseline` is no text: {baseline!r}", where=str(path))
+    evidence = tables.pop("evidence", ())
+    if not isinstance(evidence, list | tuple) or not all(isinstance(folder, str) for folder in evidence):
+        raise RecipeError(
+            "the gate's `evidence` is no list of folders", where=str(path), do='write evidence = ["people-report"]'
+        )
     if not isinstance(suites, list | tuple):
         raise RecipeError("the gate's `suites` is no list", where=str(path), do='write suites = ["world:finance"]')
     return GateFile(
@@ -57,6 +64,7 @@ def read_gate_file(path: Path) -> GateFile:
         root=path.parent,
         suites=tuple(_suite(entry, path) for entry in suites),
         baseline=baseline,
+        evidence=tuple(evidence),
     )
 
 
@@ -71,6 +79,7 @@ def _of_recipe(path: Path) -> GateFile:
         root=path.parent,
         suites=recipe.gate.suites,
         baseline=baseline_reference(recipe),
+        evidence=recipe.gate.evidence,
         seed=recipe.seed,
     )
 

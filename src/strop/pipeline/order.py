@@ -54,7 +54,7 @@ def check_order(recipe: Recipe, root: Path, *, where: str = "the recipe") -> Non
         check_guards(stage, sources_of(stage), place)
         held = _check_adapter(stage, held, place)
     _check_base(recipe, root, where)
-    _check_release(recipe, where)
+    _check_needs_gate(recipe, where)
 
 
 def is_adapter(base: str, root: Path) -> bool:
@@ -172,11 +172,18 @@ def _check_base(recipe: Recipe, root: Path, where: str) -> None:
         )
 
 
-def _check_release(recipe: Recipe, where: str) -> None:
+def _check_needs_gate(recipe: Recipe, where: str) -> None:
     if recipe.release is not None and recipe.gate is None:
         raise RecipeError(
             "[release] without [gate]",
             where=where,
             why="a release enters the registry with the report of the gate that it passed",
             do="add a [gate] with suites, or remove [release]",
+        )
+    if recipe.failures is not None and recipe.gate is None:
+        raise RecipeError(
+            "[failures] without [gate]",
+            where=where,
+            why="what failed is known from the gate's suites",
+            do="add a [gate] with suites, or remove [failures]",
         )

@@ -13,10 +13,19 @@ from pydantic import BaseModel, ValidationError
 
 from strop.errors import RecipeError
 from strop.evals import GoLive, Threshold
-from strop.pipeline.recipe import STAGES, GateTable, GuardTable, LoraTable, Recipe, ReleaseTable, SuiteTable
+from strop.pipeline.recipe import (
+    STAGES,
+    FailuresTable,
+    GateTable,
+    GuardTable,
+    LoraTable,
+    Recipe,
+    ReleaseTable,
+    SuiteTable,
+)
 
 _Place = tuple[str | int, ...]
-_TABLES: dict[str, type[BaseModel]] = {"gate": GateTable, "release": ReleaseTable}
+_TABLES: dict[str, type[BaseModel]] = {"gate": GateTable, "failures": FailuresTable, "release": ReleaseTable}
 _GATE_TABLES: dict[str, type[BaseModel]] = {"suites": SuiteTable, "thresholds": Threshold, "go_live": GoLive}
 _MEANT = {"lr": "learning_rate", "num_epochs": "epochs", "num_train_epochs": "epochs", "max_steps": "steps"}
 _MEANT |= {"num_steps": "steps", "num_generations": "group_size", "max_seq_length": "max_length", "dataset": "data"}
@@ -102,13 +111,14 @@ def _value(text: str) -> Any:
 
 
 def _told(error: ValidationError, tables: Mapping[str, Any], name: str, text: str) -> RecipeError:
-    problems = error.errors(include_url=False)
+    problems = [found for found in error.errors(include_url=False) if not _is_echo(found, error)]
     first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     # pydantic puts the chosen method, or the tried type, into the location of a union; only real keys are shown
     place = _real(first["loc"], tables, missing_ok=first["type"] == "missing")
     line = _line(place, text)
     where = f"{name}:{line}" if line else name
-    more = f" ({len(problems) - 1} more problems follow)" if len({p["loc"] for p in problems}) > 1 else ""
+    others = len(problems) - 1 if len({p["loc"] for p in problems}) > 1 else 0
+    more = f" ({others} more problem{'s follow' if others > 1 else ' follows'})" if others else ""
     key = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
         return _unknown_key(place, tables, where)
@@ -123,6 +133,13 @@ def _told(error: ValidationError, tables: Mapping[str, Any], name: str, text: st
     shown = first["input"] if isinstance(first["input"], str | int | float | bool) else type(first["input"]).__name__
     why = first["msg"][0].lower() + first["msg"][1:]
     return RecipeError(f"{key} = {shown!r} cannot be used{more}", where=where, why=why, do="correct the value")
+
+
+def _is_echo(found: Mapping[str, Any], error: ValidationError) -> bool:
+    """Whether the problem only says that a list is too short, because an entry of it was refused."""
+    place = found["loc"]
+    others = [other["loc"] for other in error.errors(include_url=False) if other["loc"] != place]
+    return found["type"] == "too_short" and any(other[: len(place)] == place for other in others)
 
 
 def _unknown_method(method: str, where: str) -> RecipeError:

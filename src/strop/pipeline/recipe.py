@@ -206,6 +206,13 @@ class ReleaseTable(Table):
     alias: str = Field(default="candidate", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
+class FailuresTable(Table):
+    """What becomes of failed items after the gate: new tasks of their kinds, from the worlds' train split."""
+
+    tasks: Count = 200
+    """For each suite of a world that has failures."""
+
+
 class GateTable(GateConfig):
     """What the result must show before it may be released: the gate's settings, and what they are asked of."""
 
@@ -214,6 +221,8 @@ class GateTable(GateConfig):
     suites: Annotated[tuple[str | SuiteTable, ...], Field(min_length=1)]
     baseline: str | None = None
     """A release, ``NAME@ALIAS``, or an alias of this recipe's release; absent or not there yet: the base."""
+    evidence: tuple[str, ...] = ()
+    """Folders of people's or a judge's word on this candidate; one that is not there yet makes the run INSUFFICIENT."""
 
     @property
     def config(self) -> GateConfig:
@@ -232,4 +241,5 @@ class Recipe(Table):
         tuple[Annotated[AnyStage, Field(discriminator="method")], ...], Field(strict=False, alias="stage", min_length=1)
     ]
     gate: GateTable | None = None
+    failures: FailuresTable | None = None
     release: ReleaseTable | None = None
