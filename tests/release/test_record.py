@@ -86,6 +86,37 @@ def test_every_promotion_is_made_again_from_its_record(registry: Registry, tmp_p
     assert registry.records("other") == ()
 
 
+def test_the_order_in_which_suites_metrics_and_drifts_were_given_changes_nothing_in_the_record(tmp_path: Path) -> None:
+    """Files are read back sorted by name; what was decided stood in another order, and says the same."""
+    rated = {name: Metric(direction="higher", dimension="helpfulness") for name in ("z", "a")}
+    goldens = {
+        name: {old: {"text": f"{name} {old}"} for old in ("user", "tools", "mail")} for name in ("before", "after")
+    }
+
+    def side(when: str) -> dict[str, SuiteResult]:
+        made = {}
+        for name in ("finance", "calls"):
+            items = [
+                replace(one, samples=(replace(one.samples[0], measures={"z": 1.0, "a": 1.0}),))
+                for one in result(ones(150, 150)).items
+            ]
+            digests = {**DIGESTS, "tokenizer": "k", "index": "", "template": when}
+            lock = {"template": when, "goldens": goldens[when], "tokenizer": "k"}
+            plain = result(items=items, name=name, metrics=rated)
+            made[name] = replace(plain, digests=digests, surroundings={"template": lock})
+        return made
+
+    candidate, baseline = side("after"), side("before")
+    config = parse_gate_config({"dimensions": ["helpfulness"], "allow_template_change": True})
+    report = gate_report(gate(candidate, baseline, config), candidate, baseline, config)
+    read = []
+    for name, results in (("candidate", candidate), ("baseline", baseline)):
+        for one in results.values():
+            one.save(tmp_path / name)
+        read.append({one: SuiteResult.load(tmp_path / name, one) for one in ("calls", "finance")})
+    assert repeat(report, *read).outcome == report["outcome"] == "PASS"
+
+
 def test_a_repeated_decision_has_the_same_checks_from_reports_and_results_read_back(tmp_path: Path) -> None:
     report, candidate, baseline = decided("m1")
     report = json.loads(json.dumps(report, sort_keys=True))

@@ -1,11 +1,22 @@
 """G(x): one answer may go live only if all five predicates hold."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from strop.errors import RecipeError
-from strop.evals import GateConfig, GoLive, ItemResult, Metric, SuiteResult, gate, go_live, is_releasable
+from strop.evals import (
+    GateConfig,
+    GoLive,
+    ItemResult,
+    Metric,
+    SuiteResult,
+    gate,
+    go_live,
+    is_releasable,
+    parse_gate_config,
+)
 from strop.types import Decision
 from suite_outcomes import result, sample
 
@@ -86,6 +97,50 @@ def test_a_cost_limit_without_a_price_is_insufficient_and_never_a_pass() -> None
     rule = RULE.model_copy(update={"max_cost": 0.01})
     decision = gate({"finance": result(items=items, metrics=METRICS)}, None, GateConfig(go_live=(rule,)))
     assert decision.outcome == "INSUFFICIENT"
+
+
+def test_a_latency_that_nobody_measured_is_not_a_quick_one() -> None:
+    """Results of lm-eval have no times: theirs stand as 0."""
+    items = [item(n, accuracy=1.0, violation=0.0, schema_valid=1.0, latency_s=0.0) for n in range(120)]
+    timed = result(items=items, metrics=METRICS)
+    imported = replace(timed, surroundings={"imported": {"from": "lm-eval"}})
+    assert released(timed).outcome == "PASS"
+    assert released(imported).outcome == "INSUFFICIENT"
+    assert released(imported, max_latency_s=None).outcome == "PASS"
+
+
+def test_a_predicate_that_applied_to_no_answer_is_not_a_predicate_that_held() -> None:
+    items = [item(n, accuracy=1.0, schema_valid=1.0) for n in range(120)]
+    decision = released(result(items=items, metrics=METRICS))
+    assert decision.outcome == "INSUFFICIENT"
+    odd = next(check for check in decision.checks if check.outcome == "INSUFFICIENT")
+    assert odd.name == "go_live: finance.violation is measured"
+
+
+def test_a_judge_that_the_baseline_did_not_have_is_asked_all_the_same() -> None:
+    """Values of two judges are not compared; a candidate's own, all bad, are not forgotten."""
+    sides = [
+        result([value] * 120, metric="judged_safe", judge=judge) for value, judge in ((0.0, "new judge"), (1.0, "old"))
+    ]
+    rule = GoLive(suite="finance", safe=("judged_safe",), min=0.9)
+    decision = gate({"finance": sides[0]}, {"finance": sides[1]}, GateConfig(go_live=(rule,)))
+    assert decision.outcome == "BLOCK"
+    found = next(check for check in decision.checks if check.name == "finance.go_live")
+    assert (found.outcome, found.numbers["value"]) == ("BLOCK", 0.0)
+
+
+def test_an_item_without_answers_has_no_g() -> None:
+    silent = ItemResult(id="silent", slices={}, question="q", samples=())
+    assert go_live(silent, RULE, result(items=[silent], metrics=METRICS)) is None
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"max_latency_s": -1.0}, {"max_latency_s": float("nan")}, {"max_cost": float("inf")}]
+)
+def test_a_rule_that_asks_nothing_or_cannot_be_met_is_refused(fields: dict[str, float]) -> None:
+    safe = {"safe": ["violation"]} if fields else {}
+    with pytest.raises(RecipeError, match="go_live"):
+        parse_gate_config({"go_live": [{"suite": "finance", "min": 0.5, **safe, **fields}]})
 
 
 def test_a_rule_that_names_nothing_known_is_refused() -> None:

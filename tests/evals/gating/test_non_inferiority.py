@@ -123,6 +123,14 @@ def test_betting_is_won_at_most_alpha_times_where_the_margin_is_the_truth() -> N
     assert total <= 0.2
 
 
+def test_above_a_large_margin_betting_keeps_its_level() -> None:
+    """Exact: 40 clusters that lose with probability 0.95 and gain otherwise, a drop of exactly 0.9."""
+    names = [str(i) for i in range(40)]
+    p_values = [betting_p_value([-1.0] * k + [1.0] * (40 - k), names, 0.9, "above") for k in range(41)]
+    wins = sum(math.comb(40, k) * 0.05**k * 0.95 ** (40 - k) for k, p in enumerate(p_values) if p <= 0.1)
+    assert wins <= 0.1
+
+
 def test_clusters_and_scores_are_bet_on_and_single_passes_and_failures_are_counted() -> None:
     worsenings = [0.0] * 200
     alone = [str(i) for i in range(200)]

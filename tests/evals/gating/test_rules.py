@@ -1,15 +1,16 @@
 """What the gate asks beside the numbers: companions, dimensions, other evidence, thresholds that can be met."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from paired_outcomes import flips, run_of
-from strop.errors import RecipeError
+from strop.errors import MismatchError, RecipeError
 from strop.evals import Metric, SuiteResult, gate, parse_gate_config
 from strop.evals.gating.evidence import BlockingTest
 from strop.types import Check, Decision
+from suite_outcomes import DIGESTS
 
 N = 200
 BESIDE = {
@@ -146,12 +147,48 @@ def test_tests_of_evidence_are_corrected_together_with_the_suites() -> None:
     assert (beside.outcome, beside.numbers["adjusted_p"], beside.numbers["num_tests"]) == ("PASS", 0.06, 2)
 
 
-@pytest.mark.parametrize("name", ["looks", "contamination"])
-def test_evidence_of_the_held_out_items_tests_no_candidate(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["looks", "contamination", "overfitting", "judge", "judged measures of finance", "drift of finance"]
+)
+def test_evidence_of_the_items_the_judge_or_the_surroundings_tests_no_candidate(name: str) -> None:
     one = Check(name="finance: looks", outcome="PASS", reason="two looks")
     decision = decide(run_of({"m": [1.0] * N}), evidence=[Told((one,), name=name)])
     assert (decision.outcome, named(decision, "finance: looks")) == ("INSUFFICIENT", one)
     assert "nothing was tested" in named(decision, "tested").reason
+    bad = replace(one, outcome="BLOCK")
+    assert decide(run_of({"m": [1.0] * N}), evidence=[Told((bad,), name=name)]).outcome == "BLOCK"
+    test = BlockingTest(name="the baseline is preferred", p_value=0.6, told="level")
+    assert decide(run_of({"m": [1.0] * N}), evidence=[Told((one, test), name=name)]).outcome == "PASS"
+
+
+def test_a_drift_that_is_allowed_tests_no_candidate() -> None:
+    before, now = (
+        replace(run_of({"m": [None] * N}), digests={**DIGESTS, "template": template}) for template in ("old", "new")
+    )
+    decision = decide(now, before, allow_template_change=True)
+    assert named(decision, "finance: template").outcome == "PASS"
+    assert (decision.outcome, named(decision, "tested").outcome) == ("INSUFFICIENT", "INSUFFICIENT")
+
+
+def test_evidence_that_is_given_twice_is_refused() -> None:
+    """Twenty copies of a level comparison would make six one-way changes of the candidate unprovable."""
+    level = Told((BlockingTest(name="people", p_value=0.5, told="level"),))
+    with pytest.raises(MismatchError, match=r"`people` .* is given twice"):
+        decide(run_of({"m": [1.0] * N}), evidence=[level, level])
+
+
+def test_what_is_neither_a_check_nor_a_test_is_not_dropped() -> None:
+    with pytest.raises(ValueError, match="neither a check nor a test"):
+        decide(run_of({"m": [1.0] * N}), evidence=[Told(({"outcome": "BLOCK"},))])
+
+
+def test_results_of_two_models_are_no_candidate() -> None:
+    one, other = run_of({"m": [1.0] * N}), run_of({"m": [1.0] * N}, name="other")
+    config = parse_gate_config({"thresholds": {"finance.m": {"min": 0.5}}})
+    for what in ("model", "template"):
+        odd = replace(other, digests={**DIGESTS, what: "another"})
+        with pytest.raises(MismatchError, match=f"2 different {what}s"):
+            gate({"finance": one, "other": odd}, None, config)
 
 
 def test_evidence_alone_can_decide_without_a_baseline() -> None:
@@ -206,3 +243,18 @@ def test_a_bound_that_all_right_answers_could_not_reach_is_insufficient_with_the
     low = run_of({"m": [0.0] * n})
     assert decide(low, thresholds={"finance.m": {"max": 0.03, "on": "bound"}}).outcome == outcome
     assert decide(low, thresholds={"finance.m": {"min": 0.97, "on": "bound"}}).outcome == "BLOCK"
+
+
+def test_items_of_one_cluster_count_once_towards_a_bound() -> None:
+    """20 clusters of 5: 0.95 takes 0.95 / 0.05 · 3.8415 = 73 clusters, so that 365 items are needed, and not 73."""
+    clusters = [str(i // 5) for i in range(100)]
+    right = run_of({"m": [1.0] * 100}, clusters=clusters)
+    decision = decide(right, thresholds={"finance.m": {"min": 0.95, "on": "bound"}})
+    assert decision.outcome == "INSUFFICIENT"
+    assert named(decision, "finance.m").numbers["items_needed"] == 365
+
+
+@pytest.mark.parametrize("drop", [float("nan"), float("inf")])
+def test_a_tolerated_drop_that_nothing_exceeds_is_refused(drop: float) -> None:
+    with pytest.raises(RecipeError, match="finite number"):
+        parse_gate_config({"max_drop": {"finance.m": drop}})

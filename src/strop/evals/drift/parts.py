@@ -171,7 +171,8 @@ def _found(
     head = f"the weights are the same, the {named} {are} not"
     if not weights_unchanged:
         head = f"the weights changed, and so did the {named}"
-    first = next((line for line in told if line.startswith(_GOLDEN)), "")  # one is shown, the others are named
+    goldens = [line for line in told if line.startswith(_GOLDEN)]
+    first = min(goldens, key=lambda line: (len(line), line), default="")  # one is shown, the others are named
     shown = [line for line in told if line == first or not line.startswith(_GOLDEN)][:_NUM_SHOWN]
     rest = len(told) - len(shown)
     reason = f"{head}: " + "; ".join(shown) + (f"; and {rest} more" if rest else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,8 +44,8 @@ class Surroundings:
 
 
 def surroundings_of(result: SuiteResult) -> Surroundings:
-    """What stood around the weights when the suite was answered."""
-    parts = dict(result.surroundings)
+    """What stood around the weights when the suite was answered; told alike of results read back from disk."""
+    parts: dict[str, Any] = json.loads(json.dumps(dict(result.surroundings), sort_keys=True))
     known = ("template", "tools", "index", "weights")
     return Surroundings(
         name=result.name,
@@ -52,7 +53,7 @@ def surroundings_of(result: SuiteResult) -> Surroundings:
         template=parts.get("template") or {},
         tools=parts.get("tools") or {},
         index=parts.get("index") or {},
-        decoding={key: value for key, value in result.params.items() if key not in _NOT_DECODING},
+        decoding={key: value for key, value in sorted(result.params.items()) if key not in _NOT_DECODING},
         digests={
             key: value for key in ("template", "tokenizer", "tools", "index") if (value := result.digests.get(key))
         },

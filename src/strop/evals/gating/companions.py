@@ -45,7 +45,7 @@ def _companions(place: Place, candidate: Mapping[str, SuiteResult]) -> tuple[str
 def _measured(name: str, place: Place, candidate: Mapping[str, SuiteResult]) -> Rate | None:
     """The companion on the same slice, else over the suite, else in another suite; None if it has no value anywhere."""
     own = candidate[place.suite]
-    others = [(other, None) for other in candidate.values() if other is not own]
+    others = [(other, None) for _, other in sorted(candidate.items()) if other is not own]
     for result, where in [(own, place.where), (own, None), *others]:
         if name in result.metric_names() and (rate := result.rate(name, where)).value is not None:
             return rate

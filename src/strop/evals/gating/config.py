@@ -53,7 +53,7 @@ class GateConfig(BaseModel):
     margins: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     """By less than this a metric must be shown to be worse than the baseline: neither that nor a regression shown is
     INSUFFICIENT."""
-    max_drop: dict[str, float] = Field(default_factory=dict)
+    max_drop: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     """How far a metric may fall behind the baseline: decides by the drop alone, in place of every test."""
     dimensions: tuple[Dimension, ...] = ()
     """What must have been measured by some metric: helpfulness, harmlessness, truthfulness, reliability."""

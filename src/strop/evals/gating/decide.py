@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from strop.errors import MismatchError
 from strop.evals.drift import drift_checks
 from strop.evals.gating.companions import alone
 from strop.evals.gating.config import GateConfig
 from strop.evals.gating.evidence import BlockingTest, Evidence
 from strop.evals.gating.keys import Place, drop_places, margins_by_place, threshold_places
-from strop.evals.gating.pairs import pair_suites
+from strop.evals.gating.pairs import one_digest, pair_suites
 from strop.evals.gating.regression import Comparison, compare, corrected, judge
 from strop.evals.gating.rules import check_dimensions, check_enough, check_evidence, sort_findings
 from strop.evals.gating.thresholds import check_go_live, check_threshold
@@ -21,8 +22,9 @@ from strop.evals.people.evidence import bind_people
 from strop.evals.results import SuiteResult
 from strop.types import Check, Decision, Outcome
 
-_ABOUT_THE_SET = ("looks", "contamination")
-"""Evidence that speaks of the held-out items and not of the candidate: by itself it tests nothing."""
+_ABOUT_OTHERS = ("looks", "contamination", "overfitting", "judge", "drift")
+"""How evidence is named whose checks speak of the held-out items, the judge, or what stands around the weights: they
+decide like any other, and that they hold says nothing of the candidate. A ``BlockingTest`` beside them does."""
 _ORDER: tuple[Outcome, ...] = ("BLOCK", "INSUFFICIENT", "PASS")
 
 
@@ -40,35 +42,35 @@ def gate(
     it, it must also be shown that it fell by less: if neither is shown, INSUFFICIENT with the items needed. Where
     ``max_drop`` names it, the drop alone decides.
 
-    Raises: MismatchError if the two runs cannot be paired; RecipeError for a key that names nothing measured, rated or
-    fit for a gate, and for a threshold that cannot be met.
+    Raises: MismatchError if the two runs cannot be paired, one is of several models, or evidence is given twice;
+    RecipeError for a key that names nothing measured, rated or fit for a gate, and for a threshold that cannot be met.
     """
-    checks = [
+    for results in (candidate, baseline):
+        one_digest("template", results)
+    model, before_model = one_digest("model", candidate), one_digest("model", baseline)
+    _require_keys(candidate, config)
+    _require_once(evidence)
+    heard = bind_people(config.people, evidence, candidate=model or "", baseline=before_model)
+    of_it, tests = sort_findings([source for source in heard if not source.name.startswith(_ABOUT_OTHERS)])
+    of_others, further = sort_findings([source for source in heard if source.name.startswith(_ABOUT_OTHERS)])
+    tested = [
         check_threshold(place, threshold, candidate, config)
         for key, threshold in config.thresholds.items()
         for place in threshold_places(key, candidate)
     ]
-    _require_keys(candidate, config)
-    heard = bind_people(config.people, evidence, candidate=_model(candidate) or "", baseline=_model(baseline))
-    decided, tests = sort_findings([source for source in heard if source.name not in _ABOUT_THE_SET])
-    of_the_set, _ = sort_findings([source for source in heard if source.name in _ABOUT_THE_SET])
     before: Mapping[str, SuiteResult] | None = None
+    comparable, drifted = candidate, list[Check]()
     if baseline is not None:
         before = {name: pair_suites(name, result, baseline) for name, result in candidate.items()}
-        candidate = {name: with_one_judge(result, before[name]) for name, result in candidate.items()}
-        for name, result in candidate.items():
-            checks += drift_checks(result, before[name], config)
-    checks += _tested(candidate, before, config, tests)
-    checks += decided
-    for rule in config.go_live:
-        checks += check_go_live(rule, candidate, config)
-    if not checks:
+        comparable = {name: with_one_judge(result, before[name]) for name, result in candidate.items()}
+        drifted = [check for name in candidate for check in drift_checks(candidate[name], before[name], config)]
+    tested += [*_tested(comparable, before, config, [*tests, *further]), *of_it]
+    tested += [check for rule in config.go_live for check in check_go_live(rule, candidate, config)]
+    if not tested:
         reason = "nothing was tested: no threshold was given and no metric could be compared with a baseline"
-        checks.append(Check(name="tested", outcome="INSUFFICIENT", reason=reason))
-    checks += of_the_set
-    checks += check_dimensions(candidate, config)
-    for result in candidate.values():
-        checks += check_enough(result, config)
+        tested.append(Check(name="tested", outcome="INSUFFICIENT", reason=reason))
+    checks = [*tested, *drifted, *of_others, *check_dimensions(candidate, config)]
+    checks += [check for result in candidate.values() for check in check_enough(result, config)]
     return Decision(outcome=min((check.outcome for check in checks), key=_ORDER.index), checks=tuple(checks))
 
 
@@ -82,7 +84,8 @@ def _tested(
     checks: list[Check] = []
     found: list[Comparison] = [] if before is None else compare(candidate, before, config)
     if before is None and (config.margins or config.max_drop):
-        reason = f"no baseline was given, and {', '.join([*config.margins, *config.max_drop])} asks for a comparison"
+        asked = ", ".join(sorted({*config.margins, *config.max_drop}))
+        reason = f"no baseline was given, and {asked} asks for a comparison"
         checks.append(Check(name="baseline", outcome="INSUFFICIENT", reason=reason))
     tested = [one for one in found if one.is_tested]
     adjusted, num_tests = corrected(
@@ -96,16 +99,21 @@ def _tested(
     return checks + [check_evidence(one, p, num_tests, config) for one, p in told]
 
 
-def _model(results: Mapping[str, SuiteResult] | None) -> str | None:
-    """The digest of the model that was evaluated; None without results."""
-    return next((result.digests["model"] for result in (results or {}).values()), None)
-
-
 def _require_keys(candidate: Mapping[str, SuiteResult], config: GateConfig) -> None:
     """Refuse keys that name nothing, also where there is no baseline to compare with. Raises: RecipeError."""
     margins_by_place(config.margins, candidate)
     for key in config.max_drop:
         drop_places(key, candidate, table="max_drop")
+
+
+def _require_once(evidence: Sequence[Evidence]) -> None:
+    """Refuse evidence that is given twice: its tests would count twice, and make every other correction harsher."""
+    digests = [source.digest for source in evidence]
+    for source in evidence:
+        if digests.count(source.digest) > 1:
+            raise MismatchError(
+                f"the evidence `{source.name}` ({source.digest[:12]}) is given twice", do="give each evidence once"
+            )
 
 
 def _compared(

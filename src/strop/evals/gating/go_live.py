@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from strop.evals.results import ItemResult, SuiteResult
 
@@ -50,8 +50,8 @@ class GoLive(BaseModel):
     safe: tuple[str, ...] = ()
     schema_valid: tuple[str, ...] = ()
     grounded: tuple[str, ...] = ()
-    max_latency_s: float | None = None
-    max_cost: float | None = None
+    max_latency_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    max_cost: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     min: float = Field(ge=0, le=1)
     """The share of good answers over the suite."""
     floor: float | None = Field(default=None, ge=0, le=1)
@@ -59,13 +59,20 @@ class GoLive(BaseModel):
     floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     """The share over single slices, ``{"kind=refusal" = 0.95}``, or over each value of a key, ``{kind = 0.9}``."""
 
+    @model_validator(mode="after")
+    def _asks_something(self) -> GoLive:
+        limits = (self.max_latency_s, self.max_cost)
+        if not (self.safe or self.schema_valid or self.grounded) and limits == (None, None):
+            raise ValueError("it asks nothing of an answer: name measures of `safe`, `schema_valid` or `grounded`")
+        return self
+
 
 def go_live(item: ItemResult, rule: GoLive, result: SuiteResult) -> bool | None:
     """G of one item, over all of its samples; None where it could not be judged."""
-    graded = all(sample.is_graded for sample in item.samples)
-    latencies = [sample.latency_s for sample in item.samples]
+    graded = bool(item.samples) and all(sample.is_graded for sample in item.samples)
+    is_timed = rule.max_latency_s is None or "imported" not in result.surroundings  # nobody measured those
     costs = [sample.cost for sample in item.samples if sample.cost is not None]
-    cost = max(costs) if len(costs) == len(item.samples) else None
+    cost = max(costs, default=None) if len(costs) == len(item.samples) else None
 
     def holds(names: tuple[str, ...]) -> bool | None:
         values = [(sample.measures.get(name), result.metrics[name]) for name in names for sample in item.samples]
@@ -76,7 +83,7 @@ def go_live(item: ItemResult, rule: GoLive, result: SuiteResult) -> bool | None:
         safe=holds(rule.safe),
         schema_valid=holds(rule.schema_valid),
         grounded=holds(rule.grounded),
-        latency_s=max(latencies),
+        latency_s=max((sample.latency_s for sample in item.samples), default=0.0) if is_timed else None,
         cost=0.0 if rule.max_cost is None else cost,
         max_latency_s=math.inf if rule.max_latency_s is None else rule.max_latency_s,
         max_cost=math.inf if rule.max_cost is None else rule.max_cost,

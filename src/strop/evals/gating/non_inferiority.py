@@ -142,7 +142,7 @@ def betting_p_value(worsenings: Sequence[float], clusters: Sequence[str], margin
         sizes[cluster] = sizes.get(cluster, 0) + 1
     y = np.array(list(sums.values())) / max(sizes.values())
     largest = 1 / (1 - sign * margin)
-    bets = np.geomspace(margin, largest, NUM_BETS)
+    bets = np.geomspace(min(margin, largest), largest, NUM_BETS)
     shares = np.array([0.5 / (NUM_BETS - 1)] * (NUM_BETS - 1) + [0.5])
     with np.errstate(divide="ignore"):
         logs = np.log(np.maximum(1 + bets[:, None] * y[None, :], 0.0)).sum(axis=1) + np.log(shares)

@@ -50,6 +50,17 @@ def pair_suites(name: str, result: SuiteResult, baseline: Mapping[str, SuiteResu
     return before
 
 
+def one_digest(what: str, results: Mapping[str, SuiteResult] | None) -> str | None:
+    """The digest of the ``model`` or ``template`` that all suites were answered with; None without results.
+
+    Raises: MismatchError if they are of several: a decision about two models is about neither.
+    """
+    digests = {result.digests[what] for result in (results or {}).values()}
+    if len(digests) > 1:
+        raise MismatchError(f"the suites were evaluated with {len(digests)} different {what}s", do="evaluate again")
+    return next(iter(digests), None)
+
+
 def pairs_of(metric: str, result: SuiteResult, before: SuiteResult) -> list[Pair]:
     """The items that have a value on both sides, in the candidate's order."""
     sign = 1.0 if result.metrics[metric].direction == "higher" else -1.0

@@ -12,6 +12,7 @@ from strop.errors import MismatchError
 from strop.evals.gating.config import GateConfig, parse_gate_config
 from strop.evals.gating.decide import gate
 from strop.evals.gating.evidence import BlockingTest, Evidence
+from strop.evals.gating.pairs import one_digest
 from strop.evals.people.evidence import bind_people
 from strop.evals.results import SuiteResult
 from strop.types import Check, Decision, Json
@@ -54,11 +55,8 @@ def evidence_heard(
     evidence: Sequence[Evidence],
 ) -> list[Evidence]:
     """The evidence as the gate hears it: sessions of people held to the rule and to the two models."""
-    return bind_people(config.people, evidence, candidate=_model(candidate) or "", baseline=_model(baseline))
-
-
-def _model(results: Mapping[str, SuiteResult] | None) -> str | None:
-    return next((result.digests["model"] for result in (results or {}).values()), None)
+    model, before = one_digest("model", candidate), one_digest("model", baseline)
+    return bind_people(config.people, evidence, candidate=model or "", baseline=before)
 
 
 def evidence_of(report: Json) -> tuple[RecordedEvidence, ...]:

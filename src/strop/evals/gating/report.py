@@ -14,6 +14,7 @@ from strop.errors import MismatchError
 from strop.evals.gating.config import GateConfig
 from strop.evals.gating.evidence import Evidence
 from strop.evals.gating.page import gate_page
+from strop.evals.gating.pairs import one_digest
 from strop.evals.gating.recorded import check_record, content_digest, evidence_heard, evidence_of, evidence_record
 from strop.evals.results import SuiteResult
 from strop.files import write_json, write_text
@@ -60,12 +61,7 @@ def gate_report(
 
 def _identities(results: Mapping[str, SuiteResult]) -> dict[str, Any]:
     """One model and template digest, and per suite its digests, items and outcome."""
-    found: dict[str, Any] = {}
-    for what in ("model", "template"):
-        digests = {result.digests[what] for result in results.values()}
-        if len(digests) > 1:
-            raise MismatchError(f"the suites were evaluated with {len(digests)} different {what}s", do="evaluate again")
-        found[what] = next(iter(digests), None)
+    found: dict[str, Any] = {what: one_digest(what, results) for what in ("model", "template")}
     found["suites"] = {
         name: {
             **result.digests,

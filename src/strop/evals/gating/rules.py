@@ -33,8 +33,8 @@ def check_dimensions(candidate: Mapping[str, SuiteResult], config: GateConfig) -
     for dimension in dict.fromkeys([*config.dimensions, *dimensions_named(config.margins)]):
         rates = {
             f"{suite}.{metric}": result.rate(metric)
-            for suite, result in candidate.items()
-            for metric, rule in result.metrics.items()
+            for suite, result in sorted(candidate.items())  # sorted: results read back tell the same
+            for metric, rule in sorted(result.metrics.items())
             if rule.dimension == dimension and rule.is_gate
         }
         values = {key: rate.value for key, rate in rates.items() if rate.value is not None}
@@ -53,10 +53,13 @@ def check_dimensions(candidate: Mapping[str, SuiteResult], config: GateConfig) -
 def sort_findings(evidence: Sequence[Evidence]) -> tuple[list[Check], list[BlockingTest]]:
     """What is decided already, and what is to be corrected together with the other tests.
 
-    Raises: ValueError for a p-value that is no probability.
+    Raises: ValueError for a p-value that is no probability, and for what is neither.
     """
     findings = [finding for source in evidence for finding in source.findings()]
     tests = [finding for finding in findings if isinstance(finding, BlockingTest)]
+    for finding in findings:
+        if not isinstance(finding, Check | BlockingTest):
+            raise ValueError(f"the evidence gives {finding!r}, which is neither a check nor a test")
     for test in tests:
         if not 0 <= test.p_value <= 1:
             raise ValueError(f"the evidence `{test.name}` gives {test.p_value} as a p-value")

@@ -62,9 +62,15 @@ def check_go_live(rule: GoLive, candidate: Mapping[str, SuiteResult], config: Ga
         rate = Rate(mean([float(g) for g in values.values()]), len(values), None)
         named = [item_id for item_id, g in values.items() if not g]
         checks.append(_against(key, rate, Threshold(min=floor), named, config))
+    checks += [_never_applied(rule.suite, name) for name in names if all(i.value(name) is None for i in result.items)]
     asked = [Place(rule.suite, name, None) for name in names]
     without = [check for place in asked if (check := alone(place, f"go_live: {place.key}", candidate))]
     return [*checks, *without]
+
+
+def _never_applied(suite: str, name: str) -> Check:
+    reason = f"{name} applied to no answer, so that nothing is known of what it asks"
+    return Check(name=f"go_live: {suite}.{name} is measured", outcome="INSUFFICIENT", reason=reason)
 
 
 def _floors(rule: GoLive, result: SuiteResult) -> dict[str, float]:
@@ -157,9 +163,11 @@ def _too_few_for_the_bound(
         return None
     worse = [1 - threshold.min] if threshold.min is not None else []
     worse += [threshold.max] if threshold.max is not None else []
+    num_clusters = len({item.cluster or item.id for item in items if item.value(place.metric) is not None})
     needed = max(math.ceil(_Z**2 * (1 - share) / share - 1e-9) for share in worse if share > 0)
-    if rate.num_items >= needed:
+    if num_clusters >= needed:
         return None
+    needed = math.ceil(needed * rate.num_items / num_clusters)
     reason = (
         f"{_told(rate, threshold)}: {rate.num_items} items could not show it even if all were right; "
         f"at least {needed} are needed"
