@@ -33,7 +33,9 @@ class Client:
         async def go() -> httpx.Response:
             transport = httpx.ASGITransport(app=self.app)
             async with httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{PORT}") as client:
-                return await client.request(method, path, json=body, headers=headers)
+                content = None if body is None else json.dumps(body)  # as a hostile page may: with half a character
+                told = {"Content-Type": "application/json", **headers}
+                return await client.request(method, path, content=content, headers=told)
 
         return asyncio.run(go())
 
@@ -88,9 +90,12 @@ def test_only_this_machine_this_page_and_who_knows_the_secret_are_answered(clien
         "an unknown field": client.judge({**good, "candidate_is_left": True}, **own),
         "an unknown choice": client.judge({**good, "choice": "both"}, **own),
         "an unanswered aspect": client.judge({**good, "aspects": {}}, **own),
+        "a text that is none": client.judge({**good, "comment": "\ud800"}, **own),
+        "a number beyond numbers": client.ask("GET", f"/{client.session.token}/pair?annotator=ann&place=x"),
         "no annotator": client.judge({**good, "annotator": ""}, **own),
     }
-    assert {why: answer.status_code for why, answer in refused.items() if answer.status_code < 400} == {}
+    assert {why: answer.status_code for why, answer in refused.items() if not 400 <= answer.status_code < 500} == {}
+    assert all("x" * 99 not in answer.text for answer in refused.values()), "nothing is echoed"
     assert client.session.history() == []
     assert client.judge(good, origin=f"http://127.0.0.1:{PORT}", **own).json() == {"saved": 0}
     assert len(client.session.history()) == 1

@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -61,6 +62,10 @@ def create_app(session: Session, port: int) -> FastAPI:
     @app.exception_handler(UserError)
     def told(_: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, status_code=422)
+
+    @app.exception_handler(RequestValidationError)
+    def refused(_: Request, error: Exception) -> Response:
+        return JSONResponse({"error": "the request is not one that this page makes: reload it"}, status_code=422)
 
     @app.get("/{token}/")
     def page(token: str) -> Response:
