@@ -81,6 +81,20 @@ def test_what_must_not_be_trained_on_is_left_out_and_counted(tmp_path: Path) -> 
         write_preferences(tmp_path / "p.jsonl", session, report, min_share=0.5)
 
 
+def test_reasoning_is_a_field_of_its_own_and_reasoning_without_its_beginning_is_left_out(tmp_path: Path) -> None:
+    thought = "<think>March is month 3.</think>"
+    session = make(
+        tmp_path / "s", [thought + CALL, f"{thought}765.50 EUR", "March.</think>765.50 EUR"], ["A", "B", "C"]
+    )
+    votes(session, "ccc")
+    done = write_preferences(tmp_path / "p.jsonl", session, analyse(session))
+    assert (done.num_written, dict(done.dropped)) == (2, {"unparsable": 1})
+    first, second = sorted(read_preferences(tmp_path / "p.jsonl"), key=lambda pair: pair.id)
+    call = ToolCall(name="get_spend", arguments={"month": 3})
+    assert first.chosen == (Message(role="assistant", reasoning="March is month 3.", tool_calls=(call,)),)
+    assert second.chosen == (Message(role="assistant", reasoning="March is month 3.", content="765.50 EUR"),)
+
+
 def test_anchors_are_the_decided_pairs_with_the_better_answer_passing(tmp_path: Path) -> None:
     session = make(tmp_path, ["new 0", "new 1", "new 2"], ["old 0", "old 1", "old 2"])
     votes(session, "cbc", "cbb")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strop.chat.parse import CLOSE, OPEN, parse_assistant
+from strop.chat.parse import parse_assistant
 from strop.errors import RecipeError
 from strop.evals.people.report import PeopleReport
 from strop.evals.people.sample_set import Pair
@@ -29,7 +29,7 @@ class Exported:
     num_written: int
     dropped: Mapping[str, int]
     """``tie``, ``disagreement``, ``identical``, ``unjudged``, ``cut`` (an answer did not end by itself),
-    ``unparsable`` (a tool call that is none)."""
+    ``unparsable`` (a tool call that is none, reasoning without its beginning or end)."""
 
 
 def write_preferences(
@@ -107,7 +107,7 @@ def _why_dropped(pair: Pair, found: Tally | None, min_share: float, num_annotato
 def _row(
     session: Session, report: PeopleReport, pair: Pair, found: Tally, voters: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """None where an answer holds a tool call that cannot be read: as plain text it would train other tokens."""
+    """None where a tool call or reasoning cannot be read: as plain text it would train other tokens."""
     sides = [(pair.candidate, session.candidate.model), (pair.baseline, session.baseline.model)]
     (chosen, better), (rejected, worse) = sides if found.share > 0.5 else sides[::-1]
     try:
@@ -134,12 +134,11 @@ def _row(
 
 
 def _turns(text: str) -> list[dict[str, Any]]:
-    """The answer as one assistant turn, its tool calls read. Raises: ValueError."""
-    if OPEN not in text and CLOSE not in text:
-        return [{"role": "assistant", "content": text}]
+    """The answer as one assistant turn, its reasoning and its tool calls read. Raises: ValueError."""
     message = parse_assistant(text)
     calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls]
-    return [_plain({"role": "assistant", "content": message.content, "tool_calls": calls, "name": ""})]
+    turn = {"role": "assistant", "content": message.content, "reasoning": message.reasoning}
+    return [_plain({**turn, "tool_calls": calls, "name": ""})]
 
 
 def _message(turn: Mapping[str, Any]) -> Message:
