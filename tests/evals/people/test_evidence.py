@@ -18,6 +18,7 @@ from strop.evals.people import (
     Session,
     analyse,
     read_people_evidence,
+    require_people,
     write_people_evidence,
 )
 from strop.types import Check
@@ -66,6 +67,10 @@ def test_a_release_that_demands_people_needs_a_session_of_exactly_these_models()
     assert told["people on people: the baseline is preferred"] == "PASS"
     assert decide(None, GateConfig())["decision"] == "PASS", "nobody asked for people"
     assert decide(evidence(candidate="another"), GateConfig())["decision"] == "INSUFFICIENT", "given, but of another"
+    both = require_people(PeopleRule(), [evidence(), evidence(baseline="another")], candidate="new", baseline="old")
+    assert [one.reason for one in both if isinstance(one, Check) and one.outcome == "INSUFFICIENT"] == [
+        "the session 5e55 was judged with another baseline (another)"
+    ], "beside one that fits it is not passed over"
 
 
 @pytest.mark.capability("EV-44")
@@ -113,6 +118,8 @@ def test_a_real_session_goes_to_disk_and_to_the_gate(tmp_path: Path) -> None:
     write_people_evidence(tmp_path / "out", report.evidence())
     read = read_people_evidence(tmp_path / "out")
     assert read == report.evidence()
+    lenient = analyse(session, max_missed=1.0).evidence()
+    assert (lenient.max_missed, lenient.digest != read.digest) == (1.0, True), "how lenient it was is in the record"
     assert read_evidence(tmp_path / "out") == read
     told = decide(read, GateConfig(people=PeopleRule(min_pairs=110, min_win_rate=0.9)), model="c", baseline="b")
     assert told["decision"] == "PASS"

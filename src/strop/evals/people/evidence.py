@@ -13,6 +13,7 @@ from strop.errors import MismatchError
 from strop.evals.gating.evidence import BlockingTest, Evidence
 from strop.evals.gating.evidence_folder import read_evidence_json, write_evidence_json
 from strop.evals.people.rule import PeopleRule
+from strop.evals.people.votes import MAX_MISSED
 from strop.types import Check
 
 KIND = "people"
@@ -37,6 +38,8 @@ class PeopleEvidence:
     excluded: tuple[str, ...]
     last: str
     """When the last judgement was saved, in UTC; empty without any."""
+    max_missed: float = MAX_MISSED
+    """The share of attention checks above which an annotator was excluded."""
     rule: PeopleRule = field(default_factory=PeopleRule)
     name: str = KIND
 
@@ -124,7 +127,9 @@ class PeopleEvidence:
         )
 
     def _numbers(self) -> dict[str, Any]:
-        return {"session": self.session, "wins": self.wins, "ties": self.ties, "losses": self.losses}
+        counts = {"session": self.session, "wins": self.wins, "ties": self.ties, "losses": self.losses}
+        people = {"annotators": len(self.annotators), "excluded": len(self.excluded), "max_missed": self.max_missed}
+        return {**counts, **people}
 
 
 def write_people_evidence(folder: Path | str, evidence: PeopleEvidence) -> Path:
@@ -182,16 +187,17 @@ def require_people(
 ) -> list[Check | BlockingTest]:
     """What follows for a release that demands people: a session of exactly these two models, or INSUFFICIENT.
 
-    ``candidate`` and ``baseline`` are model digests; without a baseline a session against any will do.
+    So is every session of other models: what was given is not passed over. ``candidate`` and ``baseline`` are model
+    digests; without a baseline a session against any will do.
     """
     sessions = [one for one in evidence if isinstance(one, PeopleEvidence)]
     fitting = [one for one in sessions if one.candidate == candidate and baseline in (None, one.baseline)]
-    if fitting:
-        return [found for one in fitting for found in replace(one, rule=rule).findings()]
-    reason = "the release asks for people, and no session was given"
-    if sessions:
-        one = sessions[0]
-        which = "candidate" if one.candidate != candidate else "baseline"
-        reason = f"the session {one.session[:12]} was judged with another {which} ({getattr(one, which)[:12]})"
+    found = [finding for one in fitting for finding in replace(one, rule=rule).findings()]
+    reasons = [] if sessions else ["the release asks for people, and no session was given"]
+    for one in sessions:
+        if one not in fitting:
+            which = "candidate" if one.candidate != candidate else "baseline"
+            other = getattr(one, which)[:12]
+            reasons.append(f"the session {one.session[:12]} was judged with another {which} ({other})")
     numbers = {"sessions": [one.session for one in sessions], "candidate": candidate, "baseline": baseline}
-    return [Check(name="people", outcome="INSUFFICIENT", reason=reason, numbers=numbers)]
+    return [*found, *(Check(name="people", outcome="INSUFFICIENT", reason=why, numbers=numbers) for why in reasons)]

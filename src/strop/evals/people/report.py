@@ -128,6 +128,7 @@ class PeopleReport:
             annotators=tuple(name for name in self.annotators if name not in self.excluded),
             excluded=self.excluded,
             last=self.last,
+            max_missed=self.max_missed,
             rule=rule or PeopleRule(),
         )
 
