@@ -57,6 +57,8 @@ def test_a_gate_that_demands_people_decides_with_their_session_and_names_it(stro
         (["nowhere", "old"], "holds 0 suites"),
         (["new", "old", "--suite", "peopel"], "no results of suite 'peopel'"),
         (["--session", "nowhere"], "holds no session"),
+        (["--session", "s", "--pairs", "200"], "--pairs has no effect on a session that is continued"),
+        (["--session", "s", "--seed", "1"], "--seed has no effect"),
         (["report", "nowhere"], "holds no session"),
         (["new", "old", "--annotator", "<b>"], "cannot be called"),
         (["new", "old", "--rubric", "none.toml"], "cannot read the rubric"),
@@ -65,6 +67,7 @@ def test_a_gate_that_demands_people_decides_with_their_session_and_names_it(stro
 )
 def test_bad_input_is_told_in_words(strop, tmp_path: Path, arguments: list[str], why: str) -> None:
     saved(tmp_path)
+    Session.create(tmp_path / "s", *two(40), plan=Plan(num_pairs=40))
     answer = strop("label", *arguments)
     assert answer.code == 2
     assert why in answer.err

@@ -129,6 +129,12 @@ def _model(named: str, max_new_tokens: int) -> JudgeModel:
         url, _, name = named.partition("#")
         if not name:
             raise RecipeError(f"`{named}` names no served model", do="write e.g. http://127.0.0.1:8000/v1#my-judge")
+        if "@" in url.split("/")[2]:
+            raise RecipeError(
+                "the judge's URL has a name or password in it",
+                why="the judgements keep the URL as the judge's name",
+                do=f"leave it out, and set {_KEY} to the server's key",
+            )
         sampler = RemoteSampler(url, name, api_key_env=_KEY if _KEY in os.environ else None)
         return JudgeModel(sampler=sampler, model=named, params=params)
     from strop.pipeline.evaluation import LazySampler

@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
+    context: typer.Context,
     candidate: Annotated[Path | None, typer.Argument(help="Results, from `strop eval --output`.")] = None,
     baseline: Annotated[Path | None, typer.Argument(help="The same of the model to compare with.")] = None,
     suite: Annotated[str | None, typer.Option(help="The suite's name, where the folders hold several.")] = None,
@@ -52,7 +53,7 @@ def serve(
     pairs: Annotated[int, typer.Option(min=1, help="Items of the fixed sample set.")] = 200,
     repeat: Annotated[float, typer.Option(min=0, max=0.5, help="Share shown twice, seats changed.")] = 0.1,
     attention: Annotated[float, typer.Option(min=0, max=0.5, help="Attention checks, as a share of the pairs.")] = 0.05,
-    rubric: Annotated[Path | None, typer.Option(help="TOML or JSON: instructions and [[aspect]]s.")] = None,
+    rubric: Annotated[Path | None, typer.Option(help="TOML or JSON: instructions and aspects.")] = None,
     seed: Annotated[int, typer.Option(help="Of the sample set, orders and seats.")] = 0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: that of the last time, or any.")] = 0,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
@@ -62,6 +63,7 @@ def serve(
     if candidate is None:
         if session is None:
             raise RecipeError("nothing to judge", do="give two folders of results, or --session to continue one")
+        _refuse_without_effect(context)
         made = _open(session)
     else:
         made = _make(candidate, baseline, suite, session, rubric, (pairs, repeat, attention, seed))
@@ -148,6 +150,18 @@ def _serving() -> Any:
             do='pip install "strop[serve]"',
         ) from error
     return server
+
+
+def _refuse_without_effect(context: typer.Context) -> None:
+    """Raise RecipeError for a setting of a new session where one is continued."""
+    for name in ("suite", "pairs", "repeat", "attention", "rubric", "seed"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise RecipeError(
+                f"--{name} has no effect on a session that is continued",
+                why="its pairs and its rubric are fixed",
+                do="leave it out, or give two folders of results for a new session",
+            )
 
 
 def _open(folder: Path) -> Session:

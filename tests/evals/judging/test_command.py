@@ -139,6 +139,8 @@ def test_bad_input_is_told_before_the_judge_is_asked(strop: Strop, server: str, 
         assert (code, told in err) == (2, True), err
     code, _, err = judge(strop, server.partition("#")[0], "judged")
     assert (code, "names no served model" in err) == (2, True)
+    code, _, err = judge(strop, server.replace("//", "//me:hunter2@"), "judged")
+    assert (code, "has a name or password in it" in err, "hunter2" in err) == (2, True, False)
     assert not (folders / "judged").exists()
 
 

@@ -161,8 +161,9 @@ def test_words_and_numbers_of_a_judgement_that_were_edited_are_refused(tmp_path:
 
 def test_clusters_and_lengths_are_part_of_what_a_judgement_is() -> None:
     result = judged([GOOD] * 4, [BAD] * 4, fair)
-    for changed in ({"cluster": "one"}, {"num_chars": 7}, {"slices": {}}):
-        other = replace(result, items=tuple(replace(item, **changed) for item in result.items))  # type: ignore[arg-type]
+    changes: list[dict[str, Any]] = [{"cluster": "one"}, {"num_chars": 7}, {"slices": {}}]
+    for changed in changes:
+        other = replace(result, items=tuple(replace(item, **changed) for item in result.items))
         assert other.digest != result.digest
 
 
