@@ -15,6 +15,7 @@ from strop.pipeline.recipe import Recipe
 from strop.pipeline.workspace import Workspace, require_writable
 
 if TYPE_CHECKING:
+    from strop.evals.contamination import Contamination
     from strop.pipeline.evaluation import SuiteRun
     from strop.pipeline.prepare import Prepared
 
@@ -66,7 +67,7 @@ def run_with_bars(
     if not dry_run:
         _check_output(output, model_output=model_output)
         require_writable(workspace.home)
-    prepared, suites = _prepare(recipe, workspace, limit, where)
+    prepared, suites, contamination = _prepare(recipe, workspace, limit, where)
     if dry_run:
         return
     from strop.pipeline.run import run_prepared, save_model, told_guard
@@ -74,7 +75,12 @@ def run_with_bars(
     try:
         with console.Bars() as bars:
             result = run_prepared(
-                prepared, workspace, suites=suites, output=None if model_output else output, progress=bars
+                prepared,
+                workspace,
+                suites=suites,
+                output=None if model_output else output,
+                progress=bars,
+                contamination=contamination,
             )
             if model_output:
                 save_model(result.stages[-1], output)
@@ -92,9 +98,10 @@ def run_with_bars(
 
 def _prepare(
     recipe: Recipe, workspace: Workspace, limit: int | None, where: str
-) -> tuple[Prepared, tuple[SuiteRun, ...]]:
-    """Read everything that the recipe names, and print the plan."""
+) -> tuple[Prepared, tuple[SuiteRun, ...], Contamination]:
+    """Read everything that the recipe names, and print the plan, with what the rows hold of the suites."""
     from strop.pipeline.evaluation import check_suite_names, load_suites
+    from strop.pipeline.held_out import find_leaks
     from strop.pipeline.plan import make_plan
     from strop.pipeline.prepare import prepare
 
@@ -103,8 +110,9 @@ def _prepare(
     if recipe.gate is not None:
         suites = load_suites(recipe.gate.suites, workspace, limit=limit, seed=recipe.seed)
         check_suite_names(recipe.gate.config, suites)
-    console.make_console().print(make_plan(prepared, workspace).table())
-    return prepared, suites
+    contamination = find_leaks(prepared, suites)
+    console.make_console().print(make_plan(prepared, workspace, contamination).table())
+    return prepared, suites, contamination
 
 
 def _check_output(output: Path, *, model_output: bool) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from strop.pipeline.evaluation import Results, SuiteRun
 from strop.pipeline.workspace import Workspace
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from strop.evals import GateConfig
     from strop.evals.contamination import Contamination
     from strop.evals.gating.evidence import Evidence
+    from strop.pipeline.prepare import Prepared
 
 
-def leaks(training: Mapping[str, Sequence[Any]], suites: Sequence[SuiteRun]) -> Contamination:
+def find_leaks(prepared: Prepared, suites: Sequence[SuiteRun]) -> Contamination:
     """Every stage's rows against the gate's suites."""
     from strop.evals.contamination import find_contamination
 
-    return find_contamination(training, [run.suite for run in suites])
+    return find_contamination({job.name: job.rows for job in prepared.jobs}, [run.suite for run in suites])
 
 
 def held_out_evidence(

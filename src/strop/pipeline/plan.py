@@ -16,6 +16,7 @@ from strop.pipeline.stages import METRICS, Finished, ModelRef, StageJob, find_fi
 from strop.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
+    from strop.evals.contamination import Contamination
     from strop.models import LoRA
     from strop.models.hardware import MemoryPlan
 
@@ -77,8 +78,11 @@ class Plan:
         return "\n".join([f"base {self.base} ({parameters}) on {self.device}, {self.dtype}", *self.notes])
 
 
-def make_plan(prepared: Prepared, workspace: Workspace) -> Plan:
-    """The plan of a prepared run. Raises: DataError for rows that training would refuse."""
+def make_plan(prepared: Prepared, workspace: Workspace, contamination: Contamination | None = None) -> Plan:
+    """The plan of a prepared run; ``contamination`` tells what the gate will say of rows that it asks.
+
+    Raises: DataError for rows that training would refuse.
+    """
     estimates = Estimates(prepared.base.source)
     context = context_length(prepared.base.source)
     parent: ModelRef | None = prepared.base
@@ -90,6 +94,8 @@ def make_plan(prepared: Prepared, workspace: Workspace) -> Plan:
         stages.append(_stage_plan(job, prepared, estimates, lora, done, context))
     notes = [f"{job.name}: verifier {told_audit(job)}" for job in prepared.jobs if job.verifier is not None]
     notes += [f"{job.name}: guard {guard.told}" for job in prepared.jobs for guard in job.guards]
+    leaked = [check for check in contamination.findings() if check.outcome != "PASS"] if contamination else []
+    notes += [f"{check.name}: the gate will say {check.outcome}: {check.reason}" for check in leaked]
     if prepared.recipe.gate is None:
         notes.append("no [gate]: the result is neither evaluated nor released")
     return Plan(

@@ -13,7 +13,7 @@ from rich.text import Text
 from strop import files
 from strop.pipeline.evaluation import Results, SuiteRun, evaluate_model
 from strop.pipeline.guarding import JOURNAL
-from strop.pipeline.held_out import held_out_evidence, leaks
+from strop.pipeline.held_out import find_leaks, held_out_evidence
 from strop.pipeline.lock import locked
 from strop.pipeline.metrics_log import read_metrics
 from strop.pipeline.prepare import Prepared
@@ -87,11 +87,18 @@ def told_decision(decision: Decision) -> list[Text]:
 
 
 def run_prepared(
-    prepared: Prepared, workspace: Workspace, *, suites: tuple[SuiteRun, ...], output: Path | None, progress: Progress
+    prepared: Prepared,
+    workspace: Workspace,
+    *,
+    suites: tuple[SuiteRun, ...],
+    output: Path | None,
+    progress: Progress,
+    contamination: Contamination | None = None,
 ) -> RunResult:
     """Train every stage, then evaluate, gate, report and release what the recipe asks for.
 
-    ``output`` takes report, metrics and results; None writes nothing beside the cache. Raises: UserError of every kind.
+    ``output`` takes report, metrics and results; None writes nothing beside the cache. ``contamination`` is what
+    ``find_leaks`` found before; without it, that is done here. Raises: UserError of every kind.
     """
     stages: list[Finished] = []
     model = prepared.base
@@ -101,7 +108,7 @@ def run_prepared(
     if output is None:
         return RunResult(stages=tuple(stages), results={}, decision=None, release="", report=None)
     with locked(output / ".lock"):
-        return _conclude(prepared, workspace, tuple(stages), suites, output, progress)
+        return _conclude(prepared, workspace, tuple(stages), suites, output, progress, contamination)
 
 
 def _conclude(
@@ -111,6 +118,7 @@ def _conclude(
     suites: tuple[SuiteRun, ...],
     output: Path,
     progress: Progress,
+    contamination: Contamination | None,
 ) -> RunResult:
     recipe = prepared.recipe
     metrics = [
@@ -127,7 +135,7 @@ def _conclude(
         for model in dict.fromkeys([baseline.model, *(stage.model for stage in stages)]):
             template = baseline.template if model == baseline.model else prepared.template
             results[model.name] = evaluate_model(model, template, suites, workspace.evals, progress)
-        found = leaks({job.name: job.rows for job in prepared.jobs}, suites)
+        found = contamination or find_leaks(prepared, suites)
         decision, release = _judge(prepared, workspace, stages, results, baseline, output, found)
     names = suite_names(results) if results else []
     tables = tuple(suite_table(name, results, seed=recipe.seed) for name in names)
@@ -155,8 +163,9 @@ def _judge(
     candidate, before = results[stages[-1].model.name], results[baseline.model.name]
     evidence = [found_leaks, *held_out_evidence(candidate, before, config, workspace)]
     decision = gate(candidate, before, config, evidence)
-    path = write_gate_report(output, decision, candidate, before, config, evidence, who=who())
+    # first: a kill in between leaves a look that nobody had, and never a decision whose look is not counted
     record_looks(workspace.looks, candidate, outcome=decision.outcome, who=who())
+    path = write_gate_report(output, decision, candidate, before, config, evidence, who=who())
     return decision, publish(prepared, workspace, stages[-1], decision, path, candidate, before)
 
 
