@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import Any
 
@@ -38,6 +39,18 @@ def test_no_prefix_is_off_by_more_than_the_longest_row() -> None:
         total = sum(cursor["tokens"])
         assert abs(cursor["tokens"][0] - 0.8 * total) <= max(WEIGHTS)
         assert realised(cursor)["share_0"] == pytest.approx(cursor["tokens"][0] / total)
+
+
+def test_of_many_sources_none_runs_ahead_and_the_last_waits_for_one_row_of_each_other() -> None:
+    mixture = Mixture(sizes=(9,) * 6, shares=(0.1, 0.1, 0.1, 0.1, 0.1, 0.5))
+    behind = []
+    for _, cursor in islice(mixture.steps([10] * 54, 1, seed=0), 200):
+        total = sum(cursor["tokens"])
+        off = [tokens - share * total for tokens, share in zip(cursor["tokens"], mixture.shares, strict=True)]
+        assert max(off) <= 10
+        assert min(off) >= -5 * 10
+        behind.append(min(off))
+    assert min(behind) == pytest.approx(-25), "after a row of each of the five, half of fifty is owed"
 
 
 def test_each_source_is_met_whole_before_any_of_its_rows_comes_again() -> None:
@@ -83,6 +96,8 @@ def test_of_three_the_two_others_grow_in_proportion() -> None:
         ((3,), (1.0,), "1 source"),
         ((3, 4), (0.5, 0.6), "1.1"),
         ((3, 4), (1, 0), "no"),
+        ((3, 4), (0.5, math.nan), "no shares"),
+        ((3, 4), (math.inf, -math.inf), "no shares"),
     ],
 )
 def test_shares_that_are_none_are_refused(sizes: Any, shares: Any, said: str) -> None:

@@ -31,8 +31,9 @@ class Mixture:
     ) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """Endless (rows, cursor) of one batch each, going on from ``start``; ``weights`` are each row's trained tokens.
 
-        The next row comes from the source that has had least of its share, so that after every row no source is off by
-        more than the longest row. Each source has its own passes, in an order that follows from seed, source and pass.
+        The next row comes from the source that has had least of its share, so that no source is ever ahead of its share
+        by more than its longest row, nor behind by more than the longest rows of all the others together. Each source
+        has its own passes, in an order that follows from seed, source and pass.
         A cursor of other shares goes on with every source's rows where they stood; the new shares hold from there.
         """
         drawn = list(start["drawn"]) if start else [0] * len(self.sizes)
@@ -67,7 +68,7 @@ def require_shares(shares: Sequence[float], num_sources: int, *, where: str = ""
             why="each of several sources has a share",
             do='write e.g. data = ["a.jsonl", "b.jsonl"] with shares = [0.8, 0.2]',
         )
-    if min(shares) <= 0 or abs(sum(shares) - 1) > _ROUNDING:
+    if not (all(share > 0 for share in shares) and abs(sum(shares) - 1) <= _ROUNDING):  # nan fails every comparison
         raise RecipeError(
             f"shares {list(shares)} are no shares",
             where=where,
