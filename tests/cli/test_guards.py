@@ -24,10 +24,10 @@ def test_sft_logs_its_guard_at_every_look(strop: Any, tmp_path: Path, chat_folde
 
 def test_the_plan_names_the_guards(strop: Any, tmp_path: Path, chat_folder: Path) -> None:
     write_files(tmp_path)
-    asked = ["--guard", "world:arithmetic", "--guard-limit", 4, "--dry-run"]
+    asked = ["--guard", "world:arithmetic", "--guard-limit", 8, "--dry-run"]
     answer = strop("sft", "sft.jsonl", "--model", chat_folder, *asked)
     told = " ".join(answer.out.split())
-    assert "guard arithmetic.accuracy, 4 items every 50 steps: roll_back at a drop of more than 0.1" in told
+    assert "guard arithmetic.accuracy, 8 items every 50 steps: roll_back at a drop of more than 0.1" in told
 
 
 def test_settings_of_no_guard_are_refused(strop: Any, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import shutil
+import weakref
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -16,6 +19,7 @@ from strop.data import read_conversations
 from strop.errors import RecipeError, VerifierError
 from strop.methods import sft
 from strop.models import Policy
+from strop.pipeline import stages
 from strop.pipeline.guard_journal import Journal, read_looks
 from strop.pipeline.metrics_log import read_metrics
 from strop.pipeline.stages import Finished
@@ -157,7 +161,9 @@ def test_an_innocent_stage_is_left_alone(place: tuple[Path, Path], tmp_path: Pat
 def test_every_method_takes_a_guard_that_changes_nothing_while_it_holds(
     place: tuple[Path, Path], tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    write_files(place[0])
+    write_files(tmp_path / "files")
+    for name in ("dpo.jsonl", "tasks.jsonl", "reward.py"):
+        shutil.copy(tmp_path / "files" / name, place[0])
     table = {**settings, "steps": 3, "learning_rate": 1e-4, "lora": {"rank": 2}}
     found = {}
     for name, guards in (("plain", []), ("guarded", [guard("roll_back")])):
@@ -342,6 +348,8 @@ MIXED = {"data": ["calm.jsonl", "bad.jsonl"], "shares": [0.5, 0.5]}
         (guard(), {"validation": "calm.jsonl", "validate_every": 2}, "`validate_every` has no effect"),
         (guard(), {"shares": [0.5, 0.5]}, "2 shares for 1 source"),
         ({**guard(), "suite": {**guard()["suite"], "temperature": 1.0}}, {}, "sampled"),
+        ({**guard(), "suite": {**guard()["suite"], "price": {"prompt": 1.0, "completion": 1.0}}}, {}, "`price` has no"),
+        ({**guard(), "suite": {**guard()["suite"], "limit": 6}}, {}, "6 items could never trigger"),
     ],
 )
 def test_a_guard_that_cannot_work_is_refused_before_anything_trains(
@@ -350,6 +358,25 @@ def test_a_guard_that_cannot_work_is_refused_before_anything_trains(
     with pytest.raises(RecipeError, match=said):
         stage(place, tmp_path, table, **settings)
     assert not (tmp_path / "cache").exists()
+
+
+def test_two_suites_of_one_name_are_refused_and_two_rules_on_one_suite_are_not(
+    place: tuple[Path, Path], tmp_path: Path
+) -> None:
+    smaller = {**guard("watch"), "suite": {**guard()["suite"], "limit": 10}}
+    with pytest.raises(RecipeError, match="two different suites of guards are called `fine`"):
+        stage(place, tmp_path, guard(), smaller)
+    twice = stage(place, tmp_path, guard("stop", max_drop=0.9), guard("watch", every=4), data="calm.jsonl", steps=2)
+    assert len(read_looks(twice.folder / "guards.jsonl")[-1].findings) == 2
+
+
+def test_a_stage_that_starts_at_nothing_may_be_held_to_its_best_look(
+    place: tuple[Path, Path], chat_folder: Path, tmp_path: Path
+) -> None:
+    settings = {"data": "good.jsonl", "steps": 30}
+    learnt = stage((place[0], chat_folder), tmp_path, guard(against="best", every=10), **settings)
+    first, *_, last = curve(learnt, ACCURACY)
+    assert (first[2], last[2]) == (0.0, 1.0)
 
 
 def test_another_rule_or_suite_is_another_stage(place: tuple[Path, Path], tmp_path: Path) -> None:
@@ -364,6 +391,51 @@ def test_another_rule_or_suite_is_another_stage(place: tuple[Path, Path], tmp_pa
     }
     assert len(keys) == 4
     assert stage(place, tmp_path, guard(), data="calm.jsonl").is_cached
+
+
+def test_a_watched_drop_is_never_told_as_nothing(place: tuple[Path, Path], tmp_path: Path) -> None:
+    watched = guarded_tables(place[1], guard("watch"))
+    run(watched, place[0], tmp_path / "home", output=tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "nothing dropped" not in page
+    assert "5 looks, displeased at 3" in page  # 0 and 2 hold, 4, 6 and 8 do not
+
+
+def test_a_leg_is_loaded_when_nothing_holds_the_policy_before_it(
+    place: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, known, alive = stages._load, [], []
+
+    def counted(*given: Any) -> Policy:
+        gc.collect()
+        alive.append(sum(policy() is not None for policy in known))
+        known.append(weakref.ref(policy := load(*given)))
+        return policy
+
+    monkeypatch.setattr(stages, "_load", counted)
+    stage(place, tmp_path, guard("roll_back", max_times=1))
+    assert alive == [0, 0, 0], "two legs and what is kept after the stop"
+
+
+def test_what_a_kill_left_while_the_result_was_written_is_cleared(
+    place: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(self: Policy, folder: Path) -> None:
+        (folder.parent / ".model.x.tmp").mkdir(parents=True)
+        (folder.parent / ".metrics.jsonl.x.tmp").write_text("half")
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Policy, "save", torn)
+        with pytest.raises(Killed):
+            stage(place, tmp_path, guard(), data="calm.jsonl")
+    done = stage(place, tmp_path, guard(), data="calm.jsonl")
+    assert sorted(path.name for path in done.folder.iterdir()) == [
+        "guards.jsonl",
+        "metrics.jsonl",
+        "model",
+        "stage.json",
+    ]
 
 
 def test_the_record_says_what_was_done(place: tuple[Path, Path], tmp_path: Path) -> None:

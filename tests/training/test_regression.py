@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from strop.errors import RecipeError
-from strop.training import Finding, Rule, compare, decide
+from strop.training import Finding, Rule, compare, decide, why_idle
 
 RULE = Rule(metric="accuracy", max_drop=0.1)
 
@@ -108,6 +109,45 @@ def test_looks_at_other_items_are_refused() -> None:
 def test_a_rule_that_makes_no_sense_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         Rule(**{"metric": "accuracy", "max_drop": 0.1, **settings})
+
+
+def test_values_from_minus_one_to_one_are_no_passes_and_failures() -> None:
+    # nine fall from 0 to -1 and three rise from -1 to 1: by size 9 against 6, which McNemar's count of 9 to 3 is not
+    before = {f"i{i}": 0.0 if i < 9 else -1.0 for i in range(12)}
+    now = {f"i{i}": -1.0 if i < 9 else 1.0 for i in range(12)}
+    sizes = np.array([1.0] * 9 + [2.0] * 3)
+    signs = np.array(list(itertools.product((-1, 1), repeat=12)))
+    assert compare(RULE, now, before).p_value == pytest.approx(np.mean(signs @ sizes >= 3), abs=1e-4)
+
+
+@pytest.mark.parametrize(("share", "total", "missing"), [(0.29, 100, 29), (0.57, 100, 57), (0.1, 50, 5)])
+def test_exactly_the_share_that_may_be_ungraded_is_not_too_much(share: float, total: int, missing: int) -> None:
+    rule = Rule(metric="accuracy", max_drop=0.1, max_ungraded=share)
+    now = {item: None if index < missing else 1.0 for index, item in enumerate(values(total, total))}
+    assert compare(rule, now, values(total, total)).outcome == "held"
+
+
+@pytest.mark.parametrize(
+    ("settings", "start", "clusters", "said"),
+    [
+        ({}, values(6, 6), None, "0.016, above alpha = 0.01"),  # 2^-6
+        ({}, values(7, 7), None, ""),  # 2^-7 = 0.0078
+        ({}, values(5, 50), None, "cannot fall by more than max_drop = 0.1"),
+        ({}, values(6, 50), None, "0.016, above alpha"),
+        ({}, values(50, 50), {f"i{i}": f"q{i % 6}" for i in range(50)}, "above alpha"),
+        ({"against": "best"}, values(0, 50), None, ""),
+        ({"against": "best"}, values(0, 6), None, "above alpha"),
+        ({"direction": "lower"}, values(0, 50), None, ""),
+        ({"direction": "lower"}, values(0, 6), None, "above alpha"),
+        ({"alpha": 1e-5}, {f"i{i}": 0.5 for i in range(200)}, None, "above alpha"),  # 9999 flips say no less than 1e-4
+    ],
+)
+def test_a_rule_that_could_never_trigger_says_why(
+    settings: dict[str, Any], start: dict[str, float | None], clusters: dict[str, str] | None, said: str
+) -> None:
+    why = why_idle(Rule(**{"metric": "accuracy", "max_drop": 0.1, **settings}), start, clusters=clusters)
+    assert said in why
+    assert bool(said) == bool(why)
 
 
 # ------------------------------------------------------------------------------------------------------- what follows

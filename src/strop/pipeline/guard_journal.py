@@ -143,7 +143,8 @@ def _look(row: Mapping[str, Any]) -> Look:
     from strop.training import Finding, Order
 
     order = dict(row["order"])
-    order["share_factors"] = {int(guard): factor for guard, factor in order["share_factors"].items()}
+    factors = sorted((int(guard), factor) for guard, factor in order["share_factors"].items())
+    order["share_factors"] = dict(factors)  # the file sorts its keys as words, in which 10 stands before 9
     order["acted"] = tuple(order["acted"])
     findings = tuple(None if found is None else Finding(**found) for found in row["findings"])
     return Look(**{**row, "findings": findings, "order": Order(**order)})

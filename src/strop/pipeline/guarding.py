@@ -122,7 +122,7 @@ class Guarding:
             if step == 0:
                 _require_judged(guard, result, values[guard.label])
             before = self._journal.before(guard.rule, guard.label) if step else values[guard.label]
-            clusters = {item.id: item.cluster or item.id for item in result.items}
+            clusters = clusters_of(result)
             findings[index] = compare(guard.rule, values[guard.label], before, clusters=clusters)
         order = decide(
             [guard.rule for guard in self.guards],
@@ -175,9 +175,10 @@ class Guarding:
         for path in (self._work / "looks").glob("step_*"):
             if int(path.name.rpartition("_")[2]) not in needed:
                 shutil.rmtree(path, ignore_errors=True)
+        if look.order.course != "go_on":  # the next policy is loaded while nothing holds this one
+            self._sampler = None
         if self.checkpoints != leg:
             shutil.rmtree(leg, ignore_errors=True)
-            self._sampler = None
 
     # ------------------------------------------------------------------------------------------------------- afterwards
 
@@ -191,6 +192,7 @@ class Guarding:
                 {"label": guard.label, "every": guard.every, "action": guard.rule.action} for guard in self.guards
             ],
             "num_looks": len(looks),
+            "num_displeased": sum(any(found and found.outcome != "held" for found in look.findings) for look in looks),
             "kept_step": kept_step,
             "stopped": standing.stopped or None,
             "learning_rate_factor": standing.learning_rate_factor,
@@ -205,8 +207,10 @@ class Guarding:
 
 def _require_judged(guard: Guard, result: SuiteResult, values: Values) -> None:
     """Refuse to train under a guard that could never say anything. Raises: VerifierError."""
-    rule, num_samples, start = guard.rule, sum(1 for _ in result.samples), mean(values)
-    if start is None or result.num_ungraded > rule.max_ungraded * num_samples:
+    from strop.training import why_idle
+
+    rule, num_samples = guard.rule, sum(1 for _ in result.samples)
+    if mean(values) is None or result.num_ungraded > rule.max_ungraded * num_samples + 1e-9:
         raise VerifierError(
             f"the guard {guard.label} cannot judge the model that the stage starts from",
             why=f"{result.num_ungraded} of {num_samples} answers could not be graded"
@@ -214,10 +218,15 @@ def _require_judged(guard: Guard, result: SuiteResult, values: Values) -> None:
             else "the metric applies to none of its answers",
             do="mend the verifier, or guard with another suite or metric",
         )
-    lowest = min(0.0, *(value for value in values.values() if value is not None))
-    if rule.action != "watch" and rule.direction == "higher" and start - lowest <= rule.max_drop:
+    why = "" if rule.action == "watch" else why_idle(rule, values, clusters=clusters_of(result))
+    if why:
         raise VerifierError(
             f"the guard {guard.label} could never trigger",
-            why=f"the stage starts at {start:.3f}, which cannot fall by more than max_drop = {rule.max_drop:g}",
-            do='guard a suite that the model is good at, lower max_drop, or write action = "watch"',
+            why=why,
+            do='guard a suite that the model is good at, with enough items, lower max_drop, or write action = "watch"',
         )
+
+
+def clusters_of(result: SuiteResult) -> dict[str, str]:
+    """Item → the cluster that it is evidence of."""
+    return {item.id: item.cluster or item.id for item in result.items}

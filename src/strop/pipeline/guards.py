@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,9 +60,20 @@ def load_guards(
 
     Raises: RecipeError, DataError, VerifierError.
     """
-    return tuple(
-        _guard(table, sources, workspace, limit, f"{where}, guard {index}") for index, table in enumerate(stage.guards)
+    places = [f"{where}, guard {index}" for index in range(len(stage.guards))]
+    guards = tuple(
+        _guard(table, sources, workspace, limit, place) for table, place in zip(stage.guards, places, strict=True)
     )
+    known: dict[str, str] = {}
+    for guard, place in zip(guards, places, strict=True):
+        if known.setdefault(guard.run.suite.name, guard.suite_key) != guard.suite_key:
+            raise RecipeError(
+                f"two different suites of guards are called `{guard.run.suite.name}`",
+                where=place,
+                why="curves and comparisons tell suites by name",
+                do='give one a name of its own: suite = { tasks = …, name = "…" }',
+            )
+    return guards
 
 
 def _guard(table: GuardTable, sources: Sequence[str], workspace: Workspace, limit: int | None, where: str) -> Guard:
@@ -79,9 +91,21 @@ def _guard(table: GuardTable, sources: Sequence[str], workspace: Workspace, limi
             where=where,
             do=(f"did you mean `{near}`? " if near else "") + f"known: {', '.join(known)}",
         )
+    _require_enough(table, run, where)
     same = ("metric", "max_drop", "alpha", "action", "factor", "max_times", "max_ungraded", "against")
     rule = Rule(**{name: getattr(table, name) for name in same}, direction=known[table.metric].direction)
     return Guard(run=run, rule=rule, every=table.every, domain=sources.index(table.domain) if table.domain else 0)
+
+
+def _require_enough(table: GuardTable, run: SuiteRun, where: str) -> None:
+    num_clusters = len({task.cluster or task.id for task in run.suite.tasks})
+    if table.action != "watch" and 0.5**num_clusters > table.alpha:
+        raise RecipeError(
+            f"a guard on {num_clusters} items could never trigger",
+            where=where,
+            why=f"were all of them lost, chance alone would show it with {0.5**num_clusters:.2g}, above its alpha",
+            do=f"ask at least {math.ceil(-math.log2(table.alpha))} items, raise alpha = {table.alpha:g}, or watch only",
+        )
 
 
 def check_guards(stage: AnyStage, sources: Sequence[str], place: str) -> None:
@@ -105,6 +129,8 @@ def _check_suite(table: GuardTable, where: str) -> None:
         return
     if "limit" in table.model_fields_set:
         raise _without_effect("limit", where, "the suite is a table", "write the limit into the suite's table")
+    if table.suite.price is not None:
+        raise _without_effect("price", where, "a guard counts no money", "remove it from the suite")
     if table.suite.temperature > 0 or table.suite.samples_per_task > 1:
         raise RecipeError(
             "a guard's suite is sampled",
@@ -154,6 +180,6 @@ def guards_identity(guards: Sequence[Guard]) -> list[Any]:
 @functools.cache
 def _code_digest() -> str:
     package = Path(strop.__file__).parent
-    places = ("evals", "worlds", "tools", "constraints")
+    places = ("evals", "worlds", "tools", "constraints", "statistics")
     code = [*(path for name in places for path in (package / name).rglob("*.py")), *package.glob("pipeline/guard*.py")]
     return digest_json([[path.relative_to(package).as_posix(), digest_file(path)] for path in sorted(code)])

@@ -97,7 +97,8 @@ def _guard_curves(
 def _told_guard(told: Mapping[str, Any]) -> str:
     """What the guards of a stage did, in one line."""
     done = [f"{entry['course'].replace('_', ' ')} at step {entry['step']}" for entry in told["interventions"]]
-    return f"{told['num_looks']} looks" + (f": {', '.join(done)}" if done else ", nothing dropped")
+    displeased = f", displeased at {told['num_displeased']}" if told["num_displeased"] else ", nothing dropped"
+    return f"{told['num_looks']} looks{displeased}" + (f": {', '.join(done)}" if done else "")
 
 
 def _curves_of(method: str) -> dict[str, str]:

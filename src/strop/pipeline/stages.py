@@ -154,7 +154,7 @@ def run_stage(job: StageJob, parent: ModelRef, workspace: Workspace, progress: P
         cached = find_finished(job, parent, workspace)
         if cached is None:
             files.write_json(work / "name.json", {"name": job.name, "method": job.stage.method})
-            _sweep(workspace.stages, key)
+            _sweep(folder)
             _train(job, parent, folder, work, progress)
         shutil.rmtree(work, ignore_errors=True)
     done = find_finished(job, parent, workspace)
@@ -162,10 +162,13 @@ def run_stage(job: StageJob, parent: ModelRef, workspace: Workspace, progress: P
     return cached or Finished(folder=done.folder, record=done.record, is_cached=False)
 
 
-def _sweep(folder: Path, key: str) -> None:
-    """Remove what a kill in the middle of a write left beside the stage's folder."""
-    for litter in folder.glob(f".{key}.*.tmp"):
-        shutil.rmtree(litter, ignore_errors=True)
+def _sweep(folder: Path) -> None:
+    """Remove what a kill in the middle of a write left in the stage's folder."""
+    for litter in folder.glob(".*.tmp"):
+        if litter.is_dir():
+            shutil.rmtree(litter, ignore_errors=True)
+        else:
+            litter.unlink(missing_ok=True)
 
 
 def _train(job: StageJob, parent: ModelRef, folder: Path, work: Path, progress: Progress) -> None:
@@ -175,6 +178,7 @@ def _train(job: StageJob, parent: ModelRef, folder: Path, work: Path, progress: 
     while not guarding.standing.stopped:
         if _leg(job, policy, work, guarding, progress):
             break
+        del policy  # two at once may not fit
         policy = _load(job, parent)
     best_step = _restore(job, policy, work, guarding)
     policy.save(folder / "model")

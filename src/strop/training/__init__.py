@@ -3,7 +3,7 @@
 from strop.training.checkpoint import latest_checkpoint
 from strop.training.loop import Step, train
 from strop.training.optimizer import AdamW
-from strop.training.regression import Finding, Order, Rule, compare, decide
+from strop.training.regression import Finding, Order, Rule, compare, decide, why_idle
 from strop.training.validation import load_best, save_best, validate
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "save_best",
     "train",
     "validate",
+    "why_idle",
 ]

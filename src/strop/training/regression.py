@@ -19,6 +19,7 @@ Course = Literal["go_on", "restart_here", "roll_back", "stop"]
 """Where training goes after a look: on; from here with other settings; from the last look that held; nowhere."""
 Values = Mapping[str, float | None]
 """Item → its value; None where it could not be graded, or where the metric does not apply to the answer."""
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ def compare(rule: Rule, now: Values, before: Values, *, clusters: Mapping[str, s
     known = [item for item, value in before.items() if value is not None]
     pairs = {item: (float(now[item]), float(before[item])) for item in known if now[item] is not None}  # type: ignore[arg-type]
     missing = len(known) - len(pairs)
-    if not pairs or missing > rule.max_ungraded * len(known):
+    if not pairs or missing > rule.max_ungraded * len(known) + _ROUNDING:
         means = _means(list(pairs.values())) if pairs else (None, None)
         return Finding(
             now=means[0],
@@ -100,8 +101,10 @@ def compare(rule: Rule, now: Values, before: Values, *, clusters: Mapping[str, s
     sign = 1.0 if rule.direction == "higher" else -1.0
     mean_now, mean_before = _means(list(pairs.values()))
     drop = sign * (mean_before - mean_now)
-    p_value = _p_value([(sign * a, sign * b) for a, b in pairs.values()], [(clusters or {}).get(i, i) for i in pairs])
-    dropped = drop > rule.max_drop + 1e-12 and p_value <= rule.alpha
+    is_binary = all(value in (0.0, 1.0) for pair in pairs.values() for value in pair)
+    signed = [(sign * value, sign * other) for value, other in pairs.values()]
+    p_value = _p_value(signed, [(clusters or {}).get(item, item) for item in pairs], is_binary=is_binary)
+    dropped = drop > rule.max_drop + _ROUNDING and p_value <= rule.alpha
     return Finding(
         now=mean_now,
         before=mean_before,
@@ -117,17 +120,37 @@ def _means(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return sum(now for now, _ in pairs) / len(pairs), sum(before for _, before in pairs) / len(pairs)
 
 
-def _p_value(pairs: Sequence[tuple[float, float]], clusters: Sequence[str]) -> float:
+def _p_value(pairs: Sequence[tuple[float, float]], clusters: Sequence[str], *, is_binary: bool) -> float:
     """One-sided: how often chance alone falls as far. 1 where nothing fell; both tests are symmetric, so half of two
     sides is one, and the drawn flips' own rounding is added."""
     fall = sum(before - now for now, before in pairs)
     if fall <= 0:
         return 1.0
-    if len(set(clusters)) == len(pairs) and all(abs(value) in (0.0, 1.0) for pair in pairs for value in pair):
+    if len(set(clusters)) == len(pairs) and is_binary:
         lost, gained = (sum(one < other for one, other in order) for order in (pairs, [(b, a) for a, b in pairs]))
         return mcnemar(gained, lost) / 2
     two_sided = sign_flip([now for now, _ in pairs], [before for _, before in pairs], clusters=clusters)
     return min(1.0, (two_sided + 1 / (NUM_FLIPS + 1)) / 2)
+
+
+def why_idle(rule: Rule, start: Values, *, clusters: Mapping[str, str] | None = None) -> str:
+    """Why ``rule`` could never trigger on a stage that starts at these values; empty if it could.
+
+    What is tried is every item at its worst: 0, or the lowest value of the start, where higher is better; where lower
+    is better nothing bounds it. Against the best look only the number of items counts, for the best is yet to come.
+    """
+    known = [value for value in start.values() if value is not None]
+    floor = min(0.0, *known)
+    mean = sum(known) / len(known)
+    is_bounded = rule.direction == "higher" and rule.against == "start"
+    if is_bounded and mean - floor <= rule.max_drop + _ROUNDING:
+        return f"the stage starts at {mean:.3f}, which cannot fall by more than max_drop = {rule.max_drop:g}"
+    far = rule.max_drop + 1.0 if rule.direction == "lower" else -rule.max_drop - 1.0
+    worst = {item: None if v is None else floor if is_bounded else v + far for item, v in start.items()}
+    found = compare(rule, worst, start, clusters=clusters)
+    if found.outcome == "dropped":
+        return ""
+    return f"at their worst its {len(known)} items would have p = {found.p_value:.2g}, above alpha = {rule.alpha:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
