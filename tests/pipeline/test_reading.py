@@ -198,3 +198,9 @@ def test_a_recipe_and_a_rule_know_the_same_actions() -> None:
     from strop.training.regression import Action
 
     assert GuardTable.model_fields["action"].annotation == Action
+
+
+def test_one_refused_value_is_one_problem(tmp_path: Path) -> None:
+    assert "more problem" not in refused(tmp_path, GUARDED.replace("every = 10", "every = 0")).what
+    two = GUARDED.replace("every = 10", "every = 0").replace("max_drop = 0.2", "max_drop = -1.0")
+    assert "(1 more problem follows)" in refused(tmp_path, two).what
