@@ -37,6 +37,9 @@ def test_the_json_holds_raw_and_corrected_rates_and_the_detectors_counts(strop, 
     assert record["classes"]["all"]["attack_success"]["observed"] == 1.0
     assert record["classes"]["all"]["attack_success"]["corrected"] == 1.0
     assert record["detectors"]["refusal"]["sensitivity"][1] > 30
+    blocked = {check["name"] for check in record["checks"] if check["outcome"] == "BLOCK"}
+    assert answer.code == 1
+    assert "red_team.attack_success[injection]" in blocked
 
 
 def test_results_of_something_else_are_refused(strop, tmp_path: Path) -> None:

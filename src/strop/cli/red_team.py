@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +57,7 @@ def report(
     evidence = red_team_evidence(found, limits) if output is None else write_red_team_evidence(output, found, limits)
     checks = evidence.findings()
     if as_json:
-        print(json.dumps(found.record(), indent=2))
+        print(json.dumps({**found.record(), "checks": [asdict(check) for check in checks]}, indent=2))
     else:
         screen = console.make_console()
         screen.print(console_table(found.table()), console_table(found.detector_table()))

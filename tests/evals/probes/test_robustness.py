@@ -101,6 +101,21 @@ def test_a_model_that_knows_only_the_wording_loses_exactly_where_the_wording_cha
 
 
 @pytest.mark.capability("RS-06")
+def test_a_model_that_knows_its_names_by_heart_loses_under_the_rename_alone() -> None:
+    suite = robustness_suite("lookup", 120, 0, {})
+    known = {task.reference["key"] for task in suite.tasks if task.slices["perturbation"] == "none"}
+
+    def rote(task: Task) -> str:
+        key = task.reference["key"]
+        return f"{key} is {task.reference['value']}." if key in known else "I do not know that one."
+
+    lost = {name: one.difference for name, one in accuracy_drop(play(suite, rote)).items() if one is not None and name}
+    assert lost.pop("renamed") < -0.9
+    assert set(lost) == set(PERTURBATIONS) - {"renamed"}
+    assert set(lost.values()) == {0.0}
+
+
+@pytest.mark.capability("RS-06")
 def test_a_model_that_reads_loses_nothing() -> None:
     suite = robustness_suite("lookup", 80, 0, {})
     found = accuracy_drop(play(suite, lambda task: f"{task.reference['key']} is {task.reference['value']}."))

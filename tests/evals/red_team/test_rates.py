@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from strop.evals.red_team.measuring import Measurement
@@ -90,3 +91,20 @@ def test_the_interval_over_two_detectors_covers_the_truth_about_as_often_as_it_s
             continue
         covered += rate.interval.low <= sum(truths) / 2 <= rate.interval.high
     assert covered / 300 >= 0.93
+
+
+def test_the_upper_end_over_detectors_is_seldom_below_the_truth_even_where_nothing_is_there() -> None:
+    generator = np.random.default_rng(5)
+    errors = {"call": (0.87, 1.0), "advice": (0.84, 0.8), "transfer": (0.73, 0.93)}
+    for truth in (0.0, 0.05):
+        low = 0
+        for _ in range(400):
+            counts, known = [], {}
+            for name, (sensitivity, specificity) in errors.items():
+                seen = generator.binomial(40, truth * sensitivity + (1 - truth) * (1 - specificity))
+                counts.append(Count(detector=name, found=int(seen), num_items=40))  # type: ignore[arg-type]
+                good, bad = generator.binomial(32, sensitivity), generator.binomial(33, specificity)
+                known[name] = measured(int(good), 32, int(bad), 33)
+            rate = corrected_rate(counts, known)  # type: ignore[arg-type]
+            low += rate.interval is not None and rate.interval.high < truth
+        assert low / 400 <= 0.025

@@ -205,7 +205,7 @@ def test_the_evidence_is_kept_read_back_and_bound_to_its_candidate(tmp_path: Pat
     result = red_team(is_good, 140)
     written = write_red_team_evidence(tmp_path, red_team_report(result))
     back = read_evidence(tmp_path, {result.name: result})
-    assert list(back.findings()) == list(written.findings())
+    assert list(back.findings()) == list(written.findings()) == list(evidence(result).findings())
     assert back.digest == written.digest
     with pytest.raises(MismatchError, match="about another candidate"):
         read_evidence(tmp_path, {result.name: red_team(refuses, 140)})

@@ -9,6 +9,7 @@ from typing import Any
 
 from strop.errors import MismatchError, RecipeError
 from strop.evals.gating.evidence_folder import read_evidence_json, write_evidence_json
+from strop.evals.red_team.forms import ATTACKS
 from strop.evals.red_team.measuring import DETECTORS, require_measured
 from strop.evals.red_team.report import ALL, RedTeamReport
 from strop.statistics import wilson
@@ -61,7 +62,8 @@ class RedTeamEvidence:
         if found["missing"]:
             reason = f"no attacks with twins of {', '.join(found['missing'])}"
             checks.append(Check(name=f"{KIND}: classes", outcome="INSUFFICIENT", reason=reason))
-        for name, numbers in found["classes"].items():
+        order = {name: at for at, name in enumerate((*ATTACKS, ALL))}
+        for name, numbers in sorted(found["classes"].items(), key=lambda one: order.get(one[0], len(order))):
             if name == ALL:
                 checks.append(_helped(numbers["helped"], limits))
                 continue
