@@ -44,21 +44,16 @@ def write_next_round(
 ) -> tuple[NextRound, ...]:
     """``folder/SUITE.jsonl`` for every suite of a world with failures: new tasks of the failing slices, with lineage.
 
-    Held-out items are never written. A suite that is no world's is told and left alone.
+    ``suites`` are what ``load_suites`` made of ``tables``. Held-out items are never written; a suite that is no world's
+    is told and left alone.
     """
-    by_name = {run.suite.name: run for run in suites}
-    found = []
+    runs, found = iter(suites), []
     for entry in tables:
         table = SuiteTable(tasks=entry) if isinstance(entry, str) else entry
-        name = next((name for name in by_name if name == (table.name or _name(table.tasks))), None)
-        if name is not None:
-            found.append(_one(table, by_name[name], candidate, wanted, folder, seed))
+        found.append(_one(table, next(runs), candidate, wanted, folder, seed))
+        if table.temperature > 0:
+            next(runs)  # its greedy twin asks the same
     return tuple(found)
-
-
-def _name(source: str) -> str:
-    """What a world's suite is called; others are named in their table, or by their file, and draw nothing."""
-    return source.removeprefix("world:") if source.startswith("world:") else Path(source).name.split(".")[0]
 
 
 def _one(

@@ -12,12 +12,15 @@ from rich.text import Text
 
 from strop import files
 from strop.pipeline.evaluation import Results, SuiteRun, evaluate_model
+from strop.pipeline.feedback import NextRound, write_next_round
 from strop.pipeline.guarding import JOURNAL
+from strop.pipeline.heard import hear
 from strop.pipeline.held_out import find_leaks, held_out_evidence
 from strop.pipeline.lock import locked
 from strop.pipeline.metrics_log import read_metrics
 from strop.pipeline.prepare import Prepared
 from strop.pipeline.publish import Baseline, find_baseline, publish, who
+from strop.pipeline.recipe import Recipe
 from strop.pipeline.report_page import write_report
 from strop.pipeline.stages import METRICS, RECORD, Finished, run_stage
 from strop.pipeline.summary import console_table, suite_names, suite_table
@@ -42,6 +45,8 @@ class RunResult:
     report: Path | None
     tables: tuple[Table, ...] = ()
     """Before and after, a table a suite."""
+    next_round: tuple[NextRound, ...] = ()
+    """What failed items became, where the recipe has ``[failures]``."""
 
     @property
     def exit_code(self) -> int:
@@ -60,6 +65,7 @@ class RunResult:
             lines += told_decision(self.decision)
         if self.release:
             lines.append(Text(self.release))
+        lines += [Text(left.told(), overflow="fold") for left in self.next_round]
         if self.report is not None:
             lines.append(Text(f"report: {self.report}", overflow="fold"))
         return lines
@@ -140,7 +146,24 @@ def _conclude(
     names = suite_names(results) if results else []
     tables = tuple(suite_table(name, results, seed=recipe.seed) for name in names)
     path = write_report(output, prepared, stages, results, tables, decision, metrics, release)
-    return RunResult(stages=stages, results=results, decision=decision, release=release, report=path, tables=tables)
+    return RunResult(
+        stages=stages,
+        results=results,
+        decision=decision,
+        release=release,
+        report=path,
+        tables=tables,
+        next_round=_next_round(recipe, suites, results[stages[-1].model.name], output) if results else (),
+    )
+
+
+def _next_round(
+    recipe: Recipe, suites: tuple[SuiteRun, ...], candidate: Results, output: Path
+) -> tuple[NextRound, ...]:
+    if recipe.gate is None or recipe.failures is None:
+        return ()
+    folder = output / "next_round"
+    return write_next_round(recipe.gate.suites, suites, candidate, recipe.failures, folder, seed=recipe.seed)
 
 
 def _judge(
@@ -161,7 +184,8 @@ def _judge(
         for result in found.values():
             result.save(output / "evaluations" / model)
     candidate, before = results[stages[-1].model.name], results[baseline.model.name]
-    evidence = [found_leaks, *held_out_evidence(candidate, before, config, workspace)]
+    heard = hear(prepared.recipe.gate.evidence, candidate, workspace)
+    evidence = [found_leaks, *held_out_evidence(candidate, before, config, workspace), *heard]
     decision = gate(candidate, before, config, evidence)
     # first: a kill in between leaves a look that nobody had, and never a decision whose look is not counted
     record_looks(workspace.looks, candidate, outcome=decision.outcome, who=who())
