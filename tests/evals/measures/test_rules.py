@@ -96,6 +96,21 @@ def test_a_rule_that_cannot_be_checked_is_refused(rules: Any, message: str) -> N
         check_rules(task(reference={"rules": rules}), said("x"))
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Gastos en el primer trimestre en Madrid.", "es"),
+        ("Le montant de la facture de mars est de 300 euros.", "fr"),
+        ("De rekening van de afdeling is niet betaald.", "nl"),
+        ("Il saldo di marzo non è stato pagato.", "it"),
+        ("Montant de facture de mars de Paris.", None),  # "de" is French, Spanish and Dutch
+        ("Solicitud de pago de la empresa de Madrid.", None),
+    ],
+)
+def test_a_function_word_that_languages_share_speaks_for_none_of_them(text: str, expected: str | None) -> None:
+    assert language_of(text) == expected
+
+
 def test_languages_are_told_by_script_and_by_function_words() -> None:
     assert language_of("これは予算です。") == "ja"
     assert language_of("Бюджет мал.") == "ru"

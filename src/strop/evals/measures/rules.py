@@ -15,13 +15,16 @@ from strop.types import Completion, Task, Verdict
 from strop.verifiers import FormatAnswer
 from strop.verifiers.text import says_something
 
-_FUNCTION_WORDS: Mapping[str, str] = {
-    "en": "the of and is are was to for with that this it you not have from by please can",
-    "de": "der die das und ist nicht mit für ein eine den dem von zu sich auf wird sind bitte wir",
-    "fr": "le les et est une des du pour dans que qui pas sur avec vous nous au cette sont la",
-    "es": "el los las y es una del para que no con por se su como está son al lo",
-    "it": "il gli e è una della per che non con di sono del nel alla più questo si",
-    "nl": "de het een en van is niet met voor dat op te zijn wordt aan ook deze wij",
+_FUNCTION_WORDS: Mapping[str, frozenset[str]] = {
+    language: frozenset(words.split())
+    for language, words in {
+        "en": "the of and is are was to for with that this it you not have from by please can",
+        "de": "der die das und ist nicht mit für ein eine den dem von zu sich auf wird sind bitte wir",
+        "fr": "le les de en et est une des du pour dans que qui pas sur avec vous nous au cette sont la",
+        "es": "el la los las de en y es una del para que no con por se su como está son al lo",
+        "it": "il gli e è una della per che non con di sono del nel alla più questo si",
+        "nl": "de het een en van is niet met voor dat op te zijn wordt aan ook deze wij",
+    }.items()
 }
 _SCRIPTS: Mapping[str, str] = {
     "zh": "[\u4e00-\u9fff]",
@@ -40,7 +43,8 @@ _MIN_SHARE = 0.3
 def language_of(text: str) -> str | None:
     """The language that the text is in, by its script or its function words; None where neither settles it.
 
-    Short answers ("4503 [query_erp].") are in no language; a tie of two languages is not decided.
+    Short answers ("4503 [query_erp].") are in no language; a tie of two languages is not decided. One that is not among
+    ``LANGUAGES`` may be taken for a neighbour that shares its function words (Portuguese for Spanish).
     """
     letters = [character for character in text if character.isalpha()]
     for language in ("ja", *(name for name in _SCRIPTS if name != "ja")):  # Japanese writes Chinese characters too
@@ -48,7 +52,7 @@ def language_of(text: str) -> str | None:
         if letters and len(found) / len(letters) >= _MIN_SHARE:
             return language
     words = re.findall(r"[^\W\d_]+", text.casefold())
-    hits = {name: sum(word in known.split() for word in words) for name, known in _FUNCTION_WORDS.items()}
+    hits = {name: sum(word in known for word in words) for name, known in _FUNCTION_WORDS.items()}
     first, second = sorted(hits, key=lambda name: -hits[name])[:2]
     return first if hits[first] >= _MIN_HITS and hits[first] > hits[second] else None
 
