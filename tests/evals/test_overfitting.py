@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -90,6 +91,50 @@ def test_the_gate_blocks_it_and_few_fresh_items_are_insufficient() -> None:
     assert "the items were learned" in next(one.reason for one in decision.checks if one.outcome == "BLOCK")
     assert findings(both(ones(90, 100), ones(9, 10))) == ["INSUFFICIENT"]
     assert overfitting({"finance": outcome("finance", ones(9, 10))}) is None
+
+
+def test_a_fresh_set_of_which_nothing_could_be_judged_is_insufficient_and_never_passes() -> None:
+    for fresh in ([None] * 60, [1.0]):
+        candidate = both(ones(90, 100), fresh)
+        evidence = overfitting(candidate)
+        assert evidence is not None
+        assert [check.outcome for check in evidence.findings()] == ["INSUFFICIENT"]
+        config = GateConfig(min_items=1, thresholds={"finance.accuracy": {"min": 0.5}})
+        assert gate({"finance": candidate["finance"]}, None, config, [evidence]).outcome == "INSUFFICIENT"
+
+
+def clustered(values: Sequence[float], name: str, size: int) -> SuiteResult:
+    """``size`` items in a row are one piece of evidence."""
+    plain = outcome(name, values)
+    return replace(plain, items=tuple(replace(item, cluster=f"c{n // size}") for n, item in enumerate(plain.items)))
+
+
+def test_asking_the_same_in_other_words_makes_a_gap_of_gains_no_surer() -> None:
+    """20 questions asked 5 times alike know what 20 know; the interval is the bootstrap's over 20, not over 100."""
+    before = [float(n % 3 > 0) for n in range(20)]
+    after = [float(n % 4 > 0) for n in range(20)]
+    widths = []
+    for size in (1, 5):
+        sides = {
+            model: {
+                name: clustered([value for value in values for _ in range(size)], name, size)
+                for name in ("finance", "fresh-finance")
+            }
+            for model, values in (("old", before), ("new", after))
+        }
+        gap = measure_gap(
+            sides["new"]["finance"],
+            sides["new"]["fresh-finance"],
+            (sides["old"]["finance"], sides["old"]["fresh-finance"]),
+        )
+        assert gap is not None
+        widths.append(gap.interval.high - gap.interval.low)
+    assert widths[1] > 0.8 * widths[0], "as independent items it would be 0.45 of it"
+
+
+def test_one_cluster_leaves_the_gap_of_gains_unknown() -> None:
+    sides = [clustered(ones(8, 10), name, 10) for name in ("finance", "fresh-finance")]
+    assert measure_gap(sides[0], sides[1], (sides[0], sides[1])) is None
 
 
 def test_a_baseline_on_another_draw_is_refused() -> None:

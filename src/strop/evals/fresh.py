@@ -25,7 +25,7 @@ def fresh_suite(world: str, num_tasks: int, seed: int, dial: Mapping[str, Any]) 
     so small that its fixed suite holds nearly all of it.
     """
     name, at, wanted = world.partition("@")
-    if at and not wanted.isdigit():
+    if at and not wanted.isdecimal():
         raise RecipeError(f"`fresh:{world}` names no seed", why=f"{wanted!r} is no number", do=f"write fresh:{name}@7")
     drawn = int(wanted) if at else secrets.randbits(62)
     source = get_world(name)

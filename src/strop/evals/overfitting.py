@@ -97,13 +97,15 @@ def _gain(result: SuiteResult, before: SuiteResult, metric: str, sign: float) ->
         )
     old = {item.id: item.value(metric) for item in before.items}
     pairs = [
-        (now, was)
+        (now, was, item.cluster or item.id)
         for item in result.items
         if (now := item.value(metric)) is not None and (was := old.get(item.id)) is not None
     ]
-    if len(pairs) < 2:
+    num_clusters = len({cluster for _, _, cluster in pairs})
+    if num_clusters < 2:
         return None
-    value, interval = paired_difference([n for n, _ in pairs], [w for _, w in pairs])
+    nows, olds, clusters = zip(*pairs, strict=True)
+    value, interval = paired_difference(nows, olds, clusters=clusters if num_clusters < len(pairs) else None)
     return sign * value, len(pairs), _turned(interval, sign)
 
 
@@ -116,10 +118,12 @@ class Overfitting:
     """Evidence for a gate: every suite that stands beside a fresh draw of itself.
 
     A gap whose 95 % interval lies above ``tolerance`` blocks: what was learned is the items. A fresh set with fewer
-    than ``min_items`` to which the metric applies is INSUFFICIENT.
+    than ``min_items`` to which the metric applies is INSUFFICIENT, and so is one that has no gap at all.
     """
 
     gaps: tuple[Gap, ...]
+    undefined: tuple[str, ...] = ()
+    """Suites that stand beside a fresh draw, where too little could be judged for a gap."""
     tolerance: float = 0.02
     min_items: int = 50
     name: str = "overfitting"
@@ -127,11 +131,20 @@ class Overfitting:
     @property
     def digest(self) -> str:
         """Identity of the gaps and the settings."""
-        return digest_json([[asdict(gap) for gap in self.gaps], self.tolerance, self.min_items])
+        return digest_json([[asdict(gap) for gap in self.gaps], self.undefined, self.tolerance, self.min_items])
 
     def findings(self) -> list[Check]:
-        """One check a gap."""
-        return [self._check(gap) for gap in self.gaps]
+        """One check a gap, and one for each that is missing."""
+        missing = [
+            Check(
+                name=f"{name}: fresh items",
+                outcome="INSUFFICIENT",
+                reason="too few of the fixed or of the fresh items could be judged to compare them",
+                numbers={"tolerance": self.tolerance},
+            )
+            for name in self.undefined
+        ]
+        return [*map(self._check, self.gaps), *missing]
 
     def _check(self, gap: Gap) -> Check:
         num_items = min(gap.num_fixed, gap.num_fresh)
@@ -158,13 +171,14 @@ def overfitting(
 
     Both gaps are told where there is a baseline: a candidate may have learned the items before it.
     """
-    gaps = []
+    gaps: list[tuple[str, Gap | None]] = []
     for name, fixed in candidate.items():
         fresh = candidate.get(f"{PREFIX}{name}")
         if fresh is None:
             continue
-        gaps.append(measure_gap(fixed, fresh))
+        gaps.append((name, measure_gap(fixed, fresh)))
         if baseline is not None and name in baseline and fresh.name in baseline:
-            gaps.append(measure_gap(fixed, fresh, (baseline[name], baseline[fresh.name])))
-    found = tuple(gap for gap in gaps if gap is not None)
-    return Overfitting(gaps=found, tolerance=tolerance) if gaps else None
+            gaps.append((name, measure_gap(fixed, fresh, (baseline[name], baseline[fresh.name]))))
+    found = tuple(gap for _, gap in gaps if gap is not None)
+    undefined = tuple(dict.fromkeys(name for name, gap in gaps if gap is None))
+    return Overfitting(gaps=found, undefined=undefined, tolerance=tolerance) if gaps else None
