@@ -72,6 +72,22 @@ def write_json(path: Path | str, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+def append_whole(descriptor: int, content: bytes) -> None:
+    """Append all of it, synced; where the disk ends in between, take back what went through. Raises: OSError.
+
+    The file is open for appending, and locked by the caller.
+    """
+    start = os.fstat(descriptor).st_size
+    view = memoryview(content)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, start)
+        raise
+
+
 @contextmanager
 def new_folder(path: Path | str, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that becomes ``path`` when the block ends without an error, and vanishes otherwise.

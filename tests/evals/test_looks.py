@@ -1,7 +1,9 @@
 """The ledger of looks at held-out suites."""
 
+import errno
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,25 @@ def test_two_processes_at_once_lose_no_look(tmp_path: Path) -> None:
     assert len({look.model for look in read_looks(path)}) == 80
 
 
+def test_a_disk_that_ends_in_between_leaves_no_half_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "looks.jsonl"
+    record_looks(path, candidate("a"), outcome="PASS", who="ci")
+    write = os.write
+
+    def full(descriptor: int, content: bytes) -> int:
+        if len(content) < 60:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, bytes(content[:-40]))
+
+    monkeypatch.setattr("strop.files.os.write", full)
+    with pytest.raises(OutputError, match="could not note the look"):
+        record_looks(path, candidate("b"), outcome="PASS", who="ci")
+    monkeypatch.undo()
+    assert [look.model for look in read_looks(path)] == ["a"]
+    record_looks(path, candidate("c"), outcome="PASS", who="ci")
+    assert [look.model for look in read_looks(path)] == ["a", "c"]
+
+
 def test_a_damaged_ledger_is_no_short_one_and_an_unwritable_one_is_told(tmp_path: Path) -> None:
     path = tmp_path / "looks.jsonl"
     record_looks(path, candidate("a"), outcome="PASS", who="ci")
@@ -76,5 +97,8 @@ def test_a_damaged_ledger_is_no_short_one_and_an_unwritable_one_is_told(tmp_path
     with pytest.raises(MismatchError, match="cannot be read") as told:
         read_looks(path)
     assert told.value.where == f"{path}:2"
+    path.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(MismatchError, match="cannot be read"):
+        read_looks(path)
     with pytest.raises(OutputError, match="could not note the look"):
         record_looks(tmp_path / "looks.jsonl" / "x", candidate("a"), outcome="PASS", who="ci")

@@ -162,6 +162,16 @@ def test_torn_and_edited_lines_count_as_absent(tmp_path: Path) -> None:
     assert once_more.asked == [], "what stands behind a torn line is found"
 
 
+def test_a_last_line_that_lacks_only_its_line_end_holds_for_every_process(tmp_path: Path) -> None:
+    run(SUITE, tmp_path, Signing("first"))
+    file = kept(tmp_path)
+    file.write_bytes(file.read_bytes()[:-1])
+    more = replace(SUITE, tasks=(*SUITE.tasks, *(replace(task, id=f"new {task.id}") for task in SUITE.tasks[:1])))
+    here = run(more, tmp_path, Signing("second"))
+    assert here.items[59].texts[0].startswith("first")
+    assert run(more, tmp_path, Signing("third")).digest == here.digest
+
+
 def test_two_processes_at_once_spoil_nothing_and_agree(tmp_path: Path) -> None:
     first, second = start(tmp_path, 1000, "first"), start(tmp_path, 1000, "second")
     digests = [process.communicate(timeout=60)[0].strip() for process in (first, second)]

@@ -17,6 +17,7 @@ from pathlib import Path
 from strop.digests import digest_json
 from strop.errors import MismatchError, OutputError
 from strop.evals.results import SuiteResult
+from strop.files import append_whole
 from strop.types import Check, Outcome
 
 NAME = "looks.jsonl"
@@ -45,11 +46,12 @@ def record_looks(path: Path | str, candidate: Mapping[str, SuiteResult], *, outc
     )
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(lines.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            append_whole(descriptor, lines.encode())
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise OutputError(
             f"could not note the look in {path}",
@@ -67,9 +69,15 @@ def _look(name: str, result: SuiteResult, outcome: Outcome, who: str, now: str) 
 def read_looks(path: Path | str) -> tuple[Look, ...]:
     """All looks so far, oldest first; none where there is no ledger yet. Raises: MismatchError for a damaged one."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        with open(path, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)  # whoever appends is waited for
+            lines = file.read().splitlines()
     except FileNotFoundError:
         return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MismatchError(
+            f"the ledger of looks {path} cannot be read", where=str(path), why=str(error), do="mend or move it aside"
+        ) from error
     found = []
     for number, line in enumerate(lines, start=1):
         try:

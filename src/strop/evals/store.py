@@ -18,6 +18,7 @@ from typing import Any
 from strop.digests import digest_bytes
 from strop.errors import OutputError
 from strop.evals.results import SampleResult
+from strop.files import append_whole
 
 NAME = "samples.jsonl"
 _CHECK = 16
@@ -72,7 +73,7 @@ class ItemStore:
                 torn = self._read_on(descriptor)
                 lines = [_line(place, sample) for place, sample in answered if place not in self._found]
                 if lines:
-                    _write_whole(descriptor, (b"\n" if torn else b"") + b"".join(lines))
+                    append_whole(descriptor, (b"\n" if torn else b"") + b"".join(lines))
                     self._offset = os.fstat(descriptor).st_size
         except OSError as error:
             raise OutputError(
@@ -100,8 +101,8 @@ class ItemStore:
         os.lseek(descriptor, self._offset, os.SEEK_SET)
         with os.fdopen(os.dup(descriptor), "rb") as file:
             content = file.read()
-        whole, _, torn = content.rpartition(b"\n")
-        for line in whole.split(b"\n"):
+        torn = content.rpartition(b"\n")[2]
+        for line in content.split(b"\n"):  # a last line that lacks only its end is whole: its digest says so
             found = _parsed(line)
             if found is not None:
                 self._found.setdefault(*found)
@@ -126,16 +127,3 @@ def _parsed(line: bytes) -> tuple[Place, SampleResult] | None:
 def sample_of(content: dict[str, Any]) -> SampleResult:
     """The sample that these JSON values say."""
     return SampleResult(**{**content, "reasons": tuple(content["reasons"])})
-
-
-def _write_whole(descriptor: int, content: bytes) -> None:
-    """Append all of it, synced; where the disk ends in between, take back what went through."""
-    start = os.fstat(descriptor).st_size
-    view = memoryview(content)
-    try:
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    except OSError:
-        os.ftruncate(descriptor, start)
-        raise
