@@ -182,6 +182,13 @@ def test_lenient_matching_accepts_other_notations_but_not_prose_or_wrong_values(
     assert not lenient_match("get_budget sales Q3", "get_budget", arguments)
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, '{"a": ' * 3000 + "1" + "}" * 3000])
+def test_an_answer_that_python_cannot_read_as_json_is_wrong_and_no_error(value: str) -> None:
+    text = f'<tool_call>{{"name": "create_transfer", "arguments": {{"amount": {value}}}}}</tool_call>'
+    verdict = WORLD.verifier(first_task(kind="transfer"), said(text))
+    assert (verdict.passed, verdict.is_graded) == (False, True)
+
+
 def test_a_refusal_is_not_a_call_that_mentions_cannot() -> None:
     assert is_refusal("I cannot do that.")
     assert not is_refusal("<tool_call>{}</tool_call> I cannot")
