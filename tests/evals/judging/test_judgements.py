@@ -22,7 +22,7 @@ from judged_pairs import (
     results,
 )
 from scripted_judge import ScriptedSampler
-from strop.errors import MismatchError, RemoteError
+from strop.errors import DataError, MismatchError, RemoteError
 from strop.evals.gating.evidence_files import read_evidence
 from strop.evals.judging import (
     JudgedItem,
@@ -216,6 +216,27 @@ def test_answers_to_one_prompt_are_a_pair_by_hand_and_to_two_prompts_of_one_id_t
     assert [(one.text, one.task.reference) for one in pair_anchors(read_anchors(path))] == [(GOOD, {"answer": BAD})]
     path.write_text("".join(json.dumps({**row, "prompt": f"{n}?", "id": "i"}) + "\n" for n, row in enumerate(rows)))
     assert pair_anchors(read_anchors(path)) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"prompt": None}, "what was asked is no text"),
+        ({"prompt": ["?"]}, "what was asked is no text"),
+        ({"reference": "yes"}, "`reference` is no table"),
+        ({"lable": True}, "`lable` is no key"),
+        ({"label": 1}, "neither true nor false"),
+        ({"task": {"id": "a", "prompt": [{"role": "user", "content": 3}]}}, "what was asked is no text"),
+        ({"task": {"id": "a", "prompt": []}}, "what was asked is no text"),
+    ],
+)
+def test_a_line_that_is_no_anchor_is_refused_with_its_number(tmp_path: Path, changed: Any, why: str) -> None:
+    path = tmp_path / "anchors.jsonl"
+    row = {"prompt": "?", "text": GOOD, "label": True}
+    path.write_text(f"{json.dumps(row)}\n\n{json.dumps({**row, **changed})}\n")
+    with pytest.raises(DataError, match=why) as refused:
+        read_anchors(path)
+    assert refused.value.where == f"{path}:3"
 
 
 def test_anchors_are_the_same_wherever_their_file_lies(tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ def test_the_same_command_continues_and_another_one_is_refused(tmp_path: Path) -
     (tmp_path / "junk" / "session.sqlite").write_text("not a database, but long enough to be taken for one" * 9)
     with pytest.raises(MismatchError, match="is no session"):
         Session.open(tmp_path / "junk")
+    with sqlite3.connect(session.folder / "session.sqlite") as db:
+        db.execute("DELETE FROM facts WHERE name = 'format'")
+    with pytest.raises(MismatchError, match="format None, not 1"):
+        Session.open(tmp_path)
 
 
 def test_the_digest_is_of_the_questions_and_of_the_answers(tmp_path: Path) -> None:

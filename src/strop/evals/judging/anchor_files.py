@@ -17,6 +17,7 @@ from strop.verifiers.anchors import Anchor, AnchorReport
 
 ANCHORS_NAME = "anchors.jsonl"
 REPORT_NAME = "anchor_report.json"
+_KEYS = {"task", "text", "label", "prompt", "reference", "id"}
 
 
 def write_anchors(path: Path | str, anchors: Sequence[Anchor]) -> None:
@@ -50,11 +51,27 @@ def _anchor(line: str, where: str) -> Anchor:
 
 
 def _task(row: dict[str, Any], where: str) -> Task:
-    if "task" not in row:
-        prompt = (Message(role="user", content=str(row["prompt"])),)
-        name = str(row["id"]) if "id" in row else f"prompt {digest_json(row['prompt'])[:12]}"
-        return Task(id=name, prompt=prompt, reference=row.get("reference", {}), source=where)
-    task = dict(row["task"])
+    odd = row.keys() - _KEYS
+    if odd:
+        raise ValueError(f"`{min(odd)}` is no key of an anchor")
+    task = _own_task(row, where) if "task" not in row else _kept_task(row["task"])
+    if not task.prompt or not all(isinstance(turn.content, str) for turn in task.prompt):
+        raise ValueError("what was asked is no text")
+    if not isinstance(task.reference, dict):
+        raise ValueError("`reference` is no table")
+    return task
+
+
+def _own_task(row: dict[str, Any], where: str) -> Task:
+    """Written by hand."""
+    prompt = (Message(role="user", content=row["prompt"]),)
+    name = str(row["id"]) if "id" in row else f"prompt {digest_json(row['prompt'])[:12]}"
+    return Task(id=name, prompt=prompt, reference=row.get("reference", {}), source=where)
+
+
+def _kept_task(record: dict[str, Any]) -> Task:
+    """As ``asdict`` says it."""
+    task = dict(record)
     messages = [
         Message(**{**turn, "tool_calls": tuple(ToolCall(**call) for call in turn.get("tool_calls", ()))})
         for turn in task["prompt"]
@@ -103,10 +120,10 @@ def pair_anchors(anchors: Sequence[Anchor], *, against: str = "answer") -> tuple
     People's order of two answers is one fact, so it is asked once; every other pair is turned round, so that both
     labels occur. ``anchors`` that already have the other answer in ``task.reference[against]`` are taken as they are.
     """
-    ready = [anchor for anchor in anchors if isinstance(anchor.task.reference.get(against), str)]
+    ready = [anchor for anchor in anchors if _has_other(anchor, against)]
     by_task: dict[tuple[str, str], tuple[list[Anchor], list[Anchor]]] = {}
     for anchor in anchors:
-        if not isinstance(anchor.task.reference.get(against), str):
+        if not _has_other(anchor, against):
             asked = digest_json([asdict(turn) for turn in anchor.task.prompt])
             by_task.setdefault((anchor.task.id, asked), ([], []))[anchor.label].append(anchor)
     pairs = [(good, bad) for bads, goods in by_task.values() for good, bad in zip(goods, bads)]
@@ -115,3 +132,8 @@ def pair_anchors(anchors: Sequence[Anchor], *, against: str = "answer") -> tuple
         reference = {**mine.task.reference, against: other.text}
         ready.append(replace(mine, task=replace(mine.task, reference=reference)))
     return tuple(ready)
+
+
+def _has_other(anchor: Anchor, against: str) -> bool:
+    other = anchor.task.reference.get(against)
+    return isinstance(other, str) and bool(other.strip())

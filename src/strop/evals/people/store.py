@@ -99,8 +99,8 @@ class Store:
             )
         with self._reading() as connection:
             facts = {name: json.loads(value) for name, value in connection.execute("SELECT name, value FROM facts")}
-        if facts["format"] != _FORMAT:
-            raise MismatchError(f"the session has format {facts['format']}, not {_FORMAT}", where=str(self.path))
+        if (found := facts.get("format")) != _FORMAT:
+            raise MismatchError(f"the session has format {found}, not {_FORMAT}", where=str(self.path))
         return facts
 
     def remember(self, name: str, value: object) -> None:
