@@ -1,7 +1,10 @@
 """Length is compared where quality is equal."""
 
+from dataclasses import replace
+
 import pytest
 
+from strop.errors import MismatchError
 from strop.evals import ItemResult, SuiteResult
 from strop.evals.measures import compare_length
 from strop.statistics import Interval
@@ -43,3 +46,10 @@ def test_one_such_task_gives_a_difference_and_no_interval() -> None:
 def test_tasks_that_all_differ_by_as_much_leave_the_spread_unknown() -> None:
     found = compare_length(suite_of(("a", True), ("b", True)), suite_of(("a b", True), ("b c", True)))
     assert (found.difference, found.interval) == (-1.0, None)
+
+
+def test_answers_to_different_questions_of_one_id_are_not_compared() -> None:
+    other = suite_of(("a b", True))
+    other = replace(other, items=(replace(other.items[0], question="another"),))
+    with pytest.raises(MismatchError, match="ask different things"):
+        compare_length(suite_of(("a", True)), other)

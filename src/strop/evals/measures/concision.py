@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from strop.errors import MismatchError
 from strop.evals.metrics import mean
 from strop.evals.results import ItemResult, SuiteResult
 
@@ -33,9 +34,18 @@ def compare_length(candidate: SuiteResult, baseline: SuiteResult) -> Concision:
     """How long both models' answers are on the tasks that both solve.
 
     A short wrong answer is no concise one, and a model that solves more hard tasks is not punished for what they take:
-    every task counts for both or for none. All None where there is no such task.
+    every task counts for both or for none. All None where there is no such task. Raises: MismatchError where one id
+    asks two things.
     """
     before = {item.id: item for item in baseline.items}
+    strange = next((i.id for i in candidate.items if i.id in before and i.question != before[i.id].question), None)
+    if strange is not None:
+        raise MismatchError(
+            f"{candidate.name} and {baseline.name} ask different things",
+            where=f"item {strange}",
+            why="the lengths of answers to two questions say nothing of a model",
+            do="evaluate both models on the same suite",
+        )
     shared = [
         (item, before[item.id])
         for item in candidate.items
