@@ -227,6 +227,25 @@ def test_a_model_that_the_guard_cannot_judge_is_not_trained(
         stage((place[0], chat_folder), tmp_path, guard())
 
 
+def test_a_watched_metric_may_apply_to_no_answer_yet(place: tuple[Path, Path], tmp_path: Path) -> None:
+    # the embedded base calls no tool, so that there is no call which could be the right one
+    suite = {"tasks": "world:finance", "limit": 12, "max_new_tokens": 8}
+    table = {"suite": suite, "every": 2, "metric": "tool_precision"}
+    base = (place[0], Path("strop:tiny"))
+    with pytest.raises(VerifierError, match="applies to none of its answers"):
+        stage(base, tmp_path, {**table, "action": "stop"}, data="calm.jsonl", steps=2)
+    told = stage(base, tmp_path, {**table, "action": "watch"}, data="calm.jsonl", steps=2).record["guard"]
+    assert (told["num_looks"], told["num_displeased"], told["stopped"]) == (2, 0, None)
+
+
+@pytest.mark.usefixtures("fragile")
+def test_a_watched_suite_that_cannot_be_graded_at_all_is_refused(
+    place: tuple[Path, Path], chat_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(VerifierError, match="24 of 24 answers could not be graded"):
+        stage((place[0], chat_folder), tmp_path, guard("watch"))
+
+
 def test_a_guard_that_could_never_trigger_is_told(place: tuple[Path, Path], chat_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(VerifierError, match="could never trigger"):
         stage((place[0], chat_folder), tmp_path, guard())
@@ -349,7 +368,7 @@ MIXED = {"data": ["calm.jsonl", "bad.jsonl"], "shares": [0.5, 0.5]}
         (guard(), {"shares": [0.5, 0.5]}, "2 shares for 1 source"),
         ({**guard(), "suite": {**guard()["suite"], "temperature": 1.0}}, {}, "sampled"),
         ({**guard(), "suite": {**guard()["suite"], "price": {"prompt": 1.0, "completion": 1.0}}}, {}, "`price` has no"),
-        ({**guard(), "suite": {**guard()["suite"], "limit": 6}}, {}, "6 items could never trigger"),
+        ({**guard(), "suite": {**guard()["suite"], "limit": 6}}, {}, "6 independent items could never trigger"),
     ],
 )
 def test_a_guard_that_cannot_work_is_refused_before_anything_trains(

@@ -37,6 +37,12 @@ class Look:
     order: Order
 
     @property
+    def is_displeasing(self) -> bool:
+        """Whether any guard, watching or not, found a drop or lost values; one that never had any found nothing."""
+        seen = [found for found in self.findings if found is not None]
+        return any(found.outcome == "dropped" or (found.outcome == "ungraded" and found.num_missing) for found in seen)
+
+    @property
     def place(self) -> tuple[int, int]:
         """Leg and step: which look of the run it is."""
         return self.leg, self.step

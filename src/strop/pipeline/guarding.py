@@ -192,7 +192,7 @@ class Guarding:
                 {"label": guard.label, "every": guard.every, "action": guard.rule.action} for guard in self.guards
             ],
             "num_looks": len(looks),
-            "num_displeased": sum(any(found and found.outcome != "held" for found in look.findings) for look in looks),
+            "num_displeased": sum(look.is_displeasing for look in looks),
             "kept_step": kept_step,
             "stopped": standing.stopped or None,
             "learning_rate_factor": standing.learning_rate_factor,
@@ -210,7 +210,8 @@ def _require_judged(guard: Guard, result: SuiteResult, values: Values) -> None:
     from strop.training import why_idle
 
     rule, num_samples = guard.rule, sum(1 for _ in result.samples)
-    if mean(values) is None or result.num_ungraded > rule.max_ungraded * num_samples + 1e-9:
+    is_silent = mean(values) is None and (rule.action != "watch" or result.num_ungraded == num_samples)
+    if is_silent or result.num_ungraded > rule.max_ungraded * num_samples + 1e-9:
         raise VerifierError(
             f"the guard {guard.label} cannot judge the model that the stage starts from",
             why=f"{result.num_ungraded} of {num_samples} answers could not be graded"

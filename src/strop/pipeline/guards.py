@@ -101,7 +101,7 @@ def _require_enough(table: GuardTable, run: SuiteRun, where: str) -> None:
     num_clusters = len({task.cluster or task.id for task in run.suite.tasks})
     if table.action != "watch" and 0.5**num_clusters > table.alpha:
         raise RecipeError(
-            f"a guard on {num_clusters} items could never trigger",
+            f"a guard on {num_clusters} independent item{'s' * (num_clusters != 1)} could never trigger",
             where=where,
             why=f"were all of them lost, chance alone would show it with {0.5**num_clusters:.2g}, above its alpha",
             do=f"ask at least {math.ceil(-math.log2(table.alpha))} items, raise alpha = {table.alpha:g}, or watch only",
