@@ -61,6 +61,23 @@ def test_pairs_and_cases_are_written_too_and_what_has_no_effect_is_refused(strop
     assert (other.code, "is not the one that the results are of" in other.err) == (2, True)
 
 
+def test_of_several_results_those_of_the_suites_own_name_are_taken(strop, tmp_path: Path) -> None:
+    make_model_folder(tmp_path / "model")
+    warm = ("--temperature", 1, "--output", "before")  # its greedy twin lies beside it
+    assert strop("eval", "model", *EVAL, *warm).code == 0
+    assert len(list((tmp_path / "before").glob("results_*.json"))) == 2
+    made = strop("failures", "before", *SUITE, "--as", "sft", "--more-like", 3, "--output", "next.jsonl")
+    assert made.code == 0, made.err
+    rows = [json.loads(line) for line in (tmp_path / "next.jsonl").read_text().splitlines()]
+    assert {row["lineage"]["suite"] for row in rows} == {"arithmetic"}
+    twin = ("--name", "arithmetic-greedy", "--as", "sft", "--more-like", 3, "--output", "twin.jsonl")
+    assert strop("failures", "before", *SUITE, *twin).code == 0
+    assert "arithmetic-greedy" in (tmp_path / "twin.jsonl").read_text()
+    (tmp_path / "my.jsonl").write_text('{"prompt": "Say 1."}\n')
+    other = strop("failures", "before", "--suite", "my.jsonl", "--verifier", "exact", "--as", "sft", "--output", "x")
+    assert (other.code, "say which with --name" in other.err) == (2, True), other.err
+
+
 def test_wrong_verdicts_become_cases_that_an_audit_reads(strop, tmp_path: Path) -> None:
     """The reward passes everything; the truth says that nothing is right: whatever passed is a false accept."""
     write_files(tmp_path)

@@ -38,7 +38,9 @@ def failures(
     suite: Annotated[str, typer.Option(help="The suite they are of: world:NAME, gsm8k:PATH or your own file.")],
     output: Annotated[Path, typer.Option(help="The JSONL file to write.")],
     as_: Annotated[As, typer.Option("--as", help="For RL, for DPO, for SFT, or for `strop audit --cases`.")],
-    name: Annotated[str | None, typer.Option(help="Which results of the folder, if it has several.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Which results of the folder, if not those of the suite's own name.")
+    ] = None,
     where: Annotated[str | None, typer.Option("--slice", help="Only this slice: KEY=VALUE.")] = None,
     metric: Annotated[str | None, typer.Option(help="What failed means: not the best value of this metric.")] = None,
     state: Annotated[str | None, typer.Option(help="Only answers of this state: unparsable, timeout …")] = None,
@@ -61,10 +63,15 @@ def failures(
 
     require_writable(output.parent)
     _check_options(as_, truth, more_like, not_held_out, suite)
-    found = one_of(load_results(results), name, results)
     dial = dict(read_pair("world", text) for text in world or [])
     workspace = Workspace.here()
-    asked = _suite(suite, found, verifier, columns, dial, workspace)
+    source = {"tasks": suite, "verifier": verifier, "columns": columns or [], "world": dial or None}
+    held = load_results(results)
+    if name is None and len(held) > 1:
+        own = _suite(source, workspace, limit=1).name
+        name = own if own in held else None
+    found = one_of(held, name, results)
+    asked = _suite({**source, "name": found.name}, workspace, limit=len(found.items))
     if as_ is As.CASES:
         count = _cases(found, asked, suite, truth, workspace, output)
         console.say(f"wrote {count} cases to {output}")
@@ -93,27 +100,13 @@ def _check_options(as_: As, truth: str | None, more_like: int | None, not_held_o
         raise RecipeError("--more-like and --not-held-out exclude each other", why="drawn tasks are new ones")
 
 
-def _suite(
-    source: str,
-    found: SuiteResult,
-    verifier: str | None,
-    columns: list[str] | None,
-    dial: dict[str, Any],
-    workspace: Workspace,
-) -> Suite:
-    """The suite of the results, loaded again."""
+def _suite(source: dict[str, Any], workspace: Workspace, *, limit: int) -> Suite:
+    """The suite that the options name, with ``limit`` items."""
     from strop.pipeline.evaluation import load_suites
     from strop.pipeline.recipe import SuiteTable
     from strop.pipeline.sources import parse_columns
 
-    table = SuiteTable(
-        tasks=source,
-        name=found.name,
-        verifier=verifier,
-        columns=parse_columns(columns or []),
-        world=dial or None,
-        limit=len(found.items),
-    )
+    table = SuiteTable(**{**source, "columns": parse_columns(source["columns"])}, limit=limit)
     return load_suites([table], workspace)[0].suite
 
 

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from strop.errors import RecipeError
 from strop.types import ToolCall
 from strop.verifiers.refusal import BOUNDARIES, Boundary
 from strop.verifiers.tools import count_exact
@@ -132,6 +134,11 @@ class Price:
     per_million_completion_tokens: float
     per_call: float = 0.0
     """Of a tool."""
+
+    def __post_init__(self) -> None:
+        odd = [name for name, value in vars(self).items() if not (math.isfinite(value) and value >= 0)]
+        if odd:
+            raise RecipeError(f"the price `{odd[0]}` is {getattr(self, odd[0])}", do="give a number, 0 or more")
 
     def cost(self, *, num_prompt_tokens: float, num_tokens: float, num_calls: float) -> float:
         """Of one request."""
