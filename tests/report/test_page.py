@@ -175,3 +175,10 @@ def test_neighbouring_plots_share_a_row_and_keep_the_order_of_the_items() -> Non
     document = Document(page("run", [Section(title="Curves", items=items)]))
     assert [attributes.get("class") for tag, attributes in document.tags if tag == "div"] == ["plots"]
     assert document.text.index("first") < document.text.index("Loss") < document.text.index("last")
+
+
+def test_what_failed_stands_before_what_passed() -> None:
+    outcomes = {"good": "PASS", "few": "INSUFFICIENT", "fine": "PASS", "bad": "BLOCK"}
+    checks = tuple(Check(name=name, outcome=outcome, reason="") for name, outcome in outcomes.items())  # type: ignore[arg-type]
+    html = page("run", [], decision=Decision(outcome="BLOCK", checks=checks))
+    assert re.findall(r'<th scope="row">(\w+)</th>', html) == ["bad", "few", "good", "fine"]

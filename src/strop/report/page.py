@@ -24,6 +24,9 @@ OUTCOME_WORDS = {
 }
 
 
+_WORST_FIRST = ("BLOCK", "INSUFFICIENT", "PASS")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Text:
     """Paragraphs of plain words."""
@@ -101,7 +104,8 @@ def page(
 ) -> str:
     """The whole document. Every word in it is escaped; only the drawings of ``curve`` are taken as markup.
 
-    ``facts`` stand under the title (base, seed, date ...); ``decision`` is the banner with its checks.
+    ``facts`` stand under the title (base, seed, date ...); ``decision`` is the banner with its checks, what failed
+    first.
     """
     rendered: str = _template().render(
         title=title,
@@ -109,6 +113,7 @@ def page(
         facts=dict(facts or {}),
         sections=list(sections),
         decision=decision,
+        checks=sorted(decision.checks, key=lambda check: _WORST_FIRST.index(check.outcome)) if decision else (),
         outcome_words=OUTCOME_WORDS,
     )
     return rendered
