@@ -59,10 +59,18 @@ def test_code_is_executable_if_it_runs_to_its_end_in_the_sandbox_right_or_wrong(
                 "def f(a):\n    return b\n",  # fails when called
                 "def f(a)\n    return a\n",  # does not compile
                 "def f(a):\n    while True: pass\n",  # never ends
+                "import sys\ndef f(a):\n    return b\nsys.exit(0)\n",  # ends before it can be called
                 "",
             )
         ]
-    assert values == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    assert values == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("tests", ["f(1)", ["assert call(f)"], [5], [{"call": 5}], None])
+def test_code_without_a_test_that_calls_it_has_only_to_run_to_its_end(tests: object) -> None:
+    with Sandbox.open(workers=1) as sandbox:
+        asked = task("Write f(a).", {"entry_point": "f", "tests": tests})
+        assert CodeRuns(sandbox)(asked, said("def f(a):\n    return b\n"), RIGHT) == {"executable": 1.0}
 
 
 @pytest.mark.capability("EV-39")

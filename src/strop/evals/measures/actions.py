@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -73,8 +74,8 @@ class CallsRun:
 class CodeRuns:
     """``executable``: the answer holds Python that compiles, runs to its end in the sandbox, and can be called once.
 
-    The call is that of the first test in ``reference["tests"]`` where there is one; its value is not looked at, that is
-    for ``accuracy``. None where the sandbox failed. The caller opens the sandbox and closes it.
+    The call is that of the first test in ``reference["tests"]`` where there is one, and it has to come back; its value
+    is not looked at, that is for ``accuracy``. None where the sandbox failed. The caller opens and closes the sandbox.
     """
 
     sandbox: Sandbox
@@ -87,23 +88,26 @@ class CodeRuns:
     def __call__(self, task: Task, completion: Completion, verdict: Verdict) -> Mapping[str, float | None]:
         from strop.verifiers.code.extraction import find_code
 
-        name = str(task.reference.get("entry_point", ""))
+        name = str(task.reference.get("entry_point") or "")
+        call, mark = _first_call(name, task.reference.get("tests")), secrets.token_hex(8)
+        ending = f"\n{call}\nprint({mark!r})\n" if call else ""
         found = () if completion.is_truncated else find_code(completion.text, entry_point=name)
         states = []
         for source in found:
-            outcome = self.sandbox.run(source + _first_call(name, task.reference.get("tests")))
+            outcome = self.sandbox.run(source + ending)
             if outcome.state in _UNKNOWN and outcome.exit_code is None:
                 return {"executable": None}
-            states.append(_is_done(outcome))
+            # a program that ends itself before the call has not been called
+            states.append(_is_done(outcome) and (not call or outcome.stdout.rstrip().endswith(mark.encode())))
             if states[-1]:
                 break
         return {"executable": float(any(states))}
 
 
 def _first_call(name: str, tests: object) -> str:
-    if not name or not isinstance(tests, list | tuple) or not tests or "call" not in tests[0]:
-        return ""
-    return f"\n{name}(*{list(tests[0]['call'])!r})\n"
+    first = tests[0] if isinstance(tests, list | tuple) and tests else None
+    call = first.get("call") if isinstance(first, Mapping) else None
+    return f"{name}(*{list(call)!r})" if name and isinstance(call, list | tuple) else ""
 
 
 def _is_done(outcome: Outcome) -> bool:
