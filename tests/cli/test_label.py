@@ -9,6 +9,7 @@ import pytest
 
 from labelling import judge_as, results, two
 from strop.data import read_preferences
+from strop.evals.gating.evidence_folder import write_evidence_json
 from strop.evals.people import Plan, Session
 
 
@@ -31,6 +32,15 @@ def test_a_session_is_reported_exported_and_becomes_evidence(strop, tmp_path: Pa
     done = strop("label", "export", "s", "pairs.jsonl")
     assert "wrote 40 pairs" in done.out
     assert len(read_preferences(tmp_path / "pairs.jsonl")) == 40
+
+
+def test_evidence_of_another_kind_is_not_overwritten(strop, tmp_path: Path) -> None:
+    Session.create(tmp_path / "s", *two(4))
+    write_evidence_json(tmp_path / "out", "judge", {"suites": {}})
+    before = (tmp_path / "out" / "evidence.json").read_bytes()
+    told = strop("label", "report", "s", "--output", "out")
+    assert (told.code, "out holds evidence of kind judge, not people" in told.err) == (2, True)
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "out").iterdir()] == [("evidence.json", before)]
 
 
 @pytest.mark.capability("EV-44")

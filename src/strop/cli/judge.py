@@ -52,6 +52,7 @@ def judge(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of the judge's answer.")] = 512,
 ) -> None:
     """Print a table a suite and how the judge stands; write the judgements, anchor_report.json and evidence.json."""
+    from strop.evals.gating.evidence_folder import require_evidence_folder
     from strop.evals.judging import (
         JudgeEvidence,
         Limits,
@@ -62,9 +63,11 @@ def judge(
         write_anchor_report,
         write_judge_evidence,
     )
+    from strop.evals.judging.evidence import KIND
     from strop.verifiers.judge import PairwiseJudge
 
     require_writable(output)
+    require_evidence_folder(output, KIND)
     dimensions = _dimensions(dimension)
     pairs = _suites(candidate, baseline, suite)
     labelled = () if anchors is None else read_anchors(anchors)

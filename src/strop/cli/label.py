@@ -98,13 +98,16 @@ def report(
     ] = None,
 ) -> None:
     """Print what people said; write it with --output."""
+    from strop.evals.gating.evidence_folder import require_evidence_folder
     from strop.evals.people import analyse, write_people_evidence
+    from strop.evals.people.evidence import KIND
     from strop.evals.people.tables import people_tables
     from strop.files import write_json
     from strop.pipeline.summary import console_table
 
     if output is not None:
         require_writable(output)
+        require_evidence_folder(output, KIND)
     opened = _open(session)
     found = analyse(opened, max_missed=max_missed)
     for shown in people_tables(found, seed=opened.plan.seed):

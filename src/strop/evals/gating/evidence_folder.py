@@ -8,11 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from strop.digests import digest_json
-from strop.errors import MismatchError
+from strop.errors import MismatchError, OutputError
 from strop.files import write_json
 from strop.types import Json
 
 EVIDENCE_NAME = "evidence.json"
+
+
+def require_evidence_folder(folder: Path | str, kind: str) -> None:
+    """Raise OutputError where evidence of another kind lies: it would be lost, and no gate would hear of it."""
+    path = Path(folder) / EVIDENCE_NAME
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if found != kind:
+        raise OutputError(
+            f"{folder} holds evidence of kind {found}, not {kind}",
+            where=str(path),
+            why="it would be lost, and a gate would not hear it",
+            do="give each kind of evidence a folder of its own",
+        )
 
 
 def write_evidence_json(
@@ -21,8 +37,10 @@ def write_evidence_json(
     """Write ``evidence.json`` into ``folder``, atomically, and return it with its ``digest``.
 
     ``about`` is suite → digest of the candidate's result that the evidence speaks of: a gate refuses evidence about
-    another candidate. ``content`` has further keys of the kind's own. Raises: OutputError.
+    another candidate. ``content`` has further keys of the kind's own. Raises: OutputError, also where evidence of
+    another kind lies.
     """
+    require_evidence_folder(folder, kind)
     assert not content.keys() & {"kind", "about", "digest"}, "those keys are the file's own"
     rest = json.loads(json.dumps({"kind": kind, "about": dict(about or {}), **content}))
     whole = {**rest, "digest": digest_json(rest)}
