@@ -53,19 +53,14 @@ def judge(
 ) -> None:
     """Print a table a suite and how the judge stands; write the judgements, anchor_report.json and evidence.json."""
     from strop.evals.gating.evidence_folder import require_evidence_folder
-    from strop.evals.judging import (
-        JudgeEvidence,
-        Limits,
-        judge_suite,
-        pair_anchors,
-        read_anchor_report,
-        read_anchors,
-        write_anchor_report,
-        write_judge_evidence,
-    )
+    from strop.evals.judging import Limits, judge_suite, pair_anchors, read_anchor_report, read_anchors
     from strop.evals.judging.evidence import KIND
     from strop.verifiers.judge import PairwiseJudge
 
+    if not criterion.strip():
+        raise RecipeError(
+            "--criterion is empty", why="nothing says what makes an answer better", do="write one sentence"
+        )
     require_writable(output)
     require_evidence_folder(output, KIND)
     dimensions = _dimensions(dimension)
@@ -90,14 +85,20 @@ def judge(
             )
             results.append(result)
     console.say(f"{len(labelled)} answers with people's labels make {len(known)} anchors for a judge of pairs")
+    raise typer.Exit(0 if _written(output, results) else _INSUFFICIENT)
+
+
+def _written(output: Path, results: Sequence[JudgeResult]) -> bool:
+    """Print and write all of it; whether the judge's word counts."""
+    from strop.evals.judging import JudgeEvidence, write_anchor_report, write_judge_evidence
+
     evidence = [JudgeEvidence(result=result) for result in results]
     for one in evidence:
         _print(one)
-    for result in results[:1]:
-        if result.standing.now is not None:
-            write_anchor_report(output / "anchor_report.json", result.standing.now)
+    if (stood := results[0].standing.now) is not None:
+        write_anchor_report(output / "anchor_report.json", stood)
     console.say(f"wrote {write_judge_evidence(output, results)}")
-    raise typer.Exit(_INSUFFICIENT if any(one.problems for one in evidence) else 0)
+    return not any(one.problems for one in evidence)
 
 
 def _dimensions(given: Sequence[str] | None) -> tuple[str, ...]:

@@ -131,6 +131,7 @@ def test_without_anchors_and_after_a_drift_the_command_and_the_gate_say_insuffic
 def test_bad_input_is_told_before_the_judge_is_asked(strop: Strop, server: str, folders: Path) -> None:
     for more, told in (
         (("--dimension", "beauty"), "choose from helpfulness"),
+        (("--criterion", " "), "--criterion is empty"),
         (("--suite", "finanze"), "is not in both folders"),
         (("--anchors", "none.jsonl"), "cannot read the anchors"),
         (("--examined", "none.json"), "cannot use the anchor report"),
