@@ -22,7 +22,10 @@ from strop.models import Policy
 from strop.pipeline import stages
 from strop.pipeline.guard_journal import Journal, read_looks
 from strop.pipeline.metrics_log import read_metrics
+from strop.pipeline.prepare import prepare
+from strop.pipeline.reading import read_recipe
 from strop.pipeline.stages import Finished
+from strop.pipeline.workspace import Workspace
 from strop.training import AdamW, train
 
 
@@ -346,6 +349,17 @@ def test_a_line_that_a_kill_tore_off_is_no_look(place: tuple[Path, Path], tmp_pa
 def read_looks_of(text: str, folder: Path) -> Any:
     (folder / "whole.jsonl").write_text(text)
     return read_looks(folder / "whole.jsonl")
+
+
+def test_the_guards_of_the_page_are_guards(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guards.md").read_text()
+    (tmp_path / "domain.jsonl").write_text('{"prompt": "Hello?", "completion": "Good day."}\n')
+    (tmp_path / "recipe.toml").write_text(
+        'name = "page"\nbase = "strop:tiny"\n' + page.split("```toml\n")[1].split("```")[0]
+    )
+    recipe = read_recipe(tmp_path / "recipe.toml")
+    (job,) = prepare(recipe, Workspace(home=tmp_path / "home", root=tmp_path)).jobs
+    assert [guard.label for guard in job.guards] == ["arithmetic.accuracy", "finance.argument_exact"]
 
 
 # ----------------------------------------------------------------------------------------------------- what is refused
