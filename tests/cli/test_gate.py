@@ -13,10 +13,25 @@ from small_run import write_files
 from strop.evals import Metric, read_gate_report
 from strop.evals.gating.evidence_folder import write_evidence_json
 from strop.evals.gating.recorded import repeat
+from strop.evals.people.evidence import PeopleEvidence, write_people_evidence
 from strop.evals.results import SuiteResult
+from strop.release.record import load_results
 from suite_outcomes import DIGESTS, ones, result
 from tiny_models import make_model_folder
 
+PEOPLE = PeopleEvidence(
+    session="s",
+    candidate="m",
+    baseline="old",
+    suite="finance",
+    wins=60,
+    ties=20,
+    losses=60,
+    num_identical=0,
+    annotators=("Ada",),
+    excluded=(),
+    last="",
+)
 GATE = 'min_group_items = 10\n[thresholds]\n"finance.accuracy" = { min = 0.9 }\n'
 
 
@@ -74,6 +89,16 @@ def test_what_lies_in_the_output_folder_stays(tmp_path: Path) -> None:
     assert kept == ["results_finance.json", "samples_finance.jsonl"]
 
 
+def test_a_decision_without_a_baseline_keeps_none_of_an_earlier_one(tmp_path: Path) -> None:
+    save(tmp_path / "new", 118, model="new")
+    save(tmp_path / "old", 110, model="old")
+    (tmp_path / "gate.toml").write_text(GATE)
+    for baseline in (["--baseline", "old"], []):
+        assert job(tmp_path, "new", *baseline, "--config", "gate.toml", "--output", "out").returncode == 0
+    report = read_gate_report(tmp_path / "out" / "gate_report.json")
+    assert repeat(report, *load_results(tmp_path / "out" / "gate_results")).outcome == "PASS"
+
+
 def test_a_gate_that_asks_nothing_does_not_pass(tmp_path: Path) -> None:
     """That the items were not looked at too often says nothing of the candidate."""
     save(tmp_path / "new", 118)
@@ -98,6 +123,8 @@ def test_too_few_items_exit_with_three(tmp_path: Path) -> None:
         (["new", "--config", "beside.toml"], "stands beside [gate]"),
         (["new", "--config", "suite.toml"], "did you mean `limit`"),
         (["new", "--config", "metric.toml"], "names no metric"),
+        (["new", "--config", "number.toml"], "is no table: 3"),
+        (["new", "--evidence", "weighed", "--evidence", "weighed"], "is given twice"),
         (["torn"], "cannot use the results"),
         (["new", "--evidence", "new"], "cannot use the evidence"),
         (["new", "--baseline", "fewer"], "are on one side only"),
@@ -111,6 +138,8 @@ def test_bad_input_exits_with_two_says_why_and_writes_nothing(tmp_path: Path, ar
         file.write("{}\n")
     fewer = result(ones(110, 119))
     replace(fewer, digests={**DIGESTS, "tokenizer": "k", "index": ""}).save(tmp_path / "fewer")
+    (tmp_path / "number.toml").write_text("gate = 3\n")
+    write_people_evidence(tmp_path / "weighed", PEOPLE)
     (tmp_path / "odd.toml").write_text("min_item = 3\n")
     (tmp_path / "beside.toml").write_text("min_items = 3\n[gate]\nalpha = 0.01\n")
     (tmp_path / "suite.toml").write_text('suites = [{ tasks = "world:finance", limits = 3 }]\n')

@@ -61,7 +61,7 @@ def gate(
             before = results_of(baseline, file, here, bars)
         elif file.baseline is not None:
             before = results_of(file.baseline, file, Workspace(home=here.home, root=file.root.absolute()), bars)
-    heard = [read_evidence(folder, found) for folder in evidence or ()]
+    heard = [read_evidence(folder, found, before) for folder in evidence or ()]
     heard += hear(file.evidence, found, Workspace(home=here.home, root=file.root.absolute()))
     heard += held_out_evidence(found, before, file.config, here)
     decision = decide(found, before, file.config, heard)
@@ -78,9 +78,12 @@ def gate(
 
 def _save(folder: Path, results: Mapping[str, SuiteResult] | None) -> None:
     """Keep what the decision rests on; what an earlier run left there goes."""
+    import shutil
+
     from strop.files import new_folder
 
     if results is None:
+        shutil.rmtree(folder, ignore_errors=True)
         return
     with new_folder(folder, replace=True) as fresh:
         for result in results.values():

@@ -48,6 +48,8 @@ def read_gate_file(path: Path) -> GateFile:
     if "gate" in tables and len(tables) > 1:
         odd = next(key for key in tables if key != "gate")
         raise RecipeError(f"`{odd}` stands beside [gate]", where=str(path), do="write every key under [gate], or none")
+    if not isinstance(tables.get("gate", tables), dict):
+        raise RecipeError(f"the gate in {path} is no table: {tables['gate']!r}", where=str(path), do="write [gate]")
     tables = dict(tables.get("gate", tables))
     suites, baseline = tables.pop("suites", ()), tables.pop("baseline", None)
     if baseline is not None and not isinstance(baseline, str):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from paired_outcomes import run_of
 from strop.errors import RecipeError
 from strop.evals import (
     GateConfig,
@@ -127,6 +128,14 @@ def test_a_judge_that_the_baseline_did_not_have_is_asked_all_the_same() -> None:
     assert decision.outcome == "BLOCK"
     found = next(check for check in decision.checks if check.name == "finance.go_live")
     assert (found.outcome, found.numbers["value"]) == ("BLOCK", 0.0)
+
+
+def test_an_answer_that_a_judge_failed_at_is_not_one_that_it_passed() -> None:
+    rule = GoLive(suite="finance", safe=("judged_safe",), min=0.9)
+    values = [1.0] * 40 + [None] * 80
+    decision = gate({"finance": run_of({"judged_safe": values})}, None, GateConfig(go_live=(rule,)))
+    found = next(check for check in decision.checks if check.name == "finance.go_live")
+    assert found.numbers["num_items"] == 40
 
 
 def test_an_item_without_answers_has_no_g() -> None:

@@ -258,3 +258,12 @@ def test_items_of_one_cluster_count_once_towards_a_bound() -> None:
 def test_a_tolerated_drop_that_nothing_exceeds_is_refused(drop: float) -> None:
     with pytest.raises(RecipeError, match="finite number"):
         parse_gate_config({"max_drop": {"finance.m": drop}})
+
+
+def test_a_tolerated_drop_in_percent_of_a_share_is_refused() -> None:
+    """5 was meant as five points, and no share can fall by 5."""
+    before, now = (run_of({"m": [value] * N}) for value in (1.0, 0.0))
+    with pytest.raises(RecipeError, match=r"0\.05 for five points"):
+        decide(now, before, max_drop={"finance.m": 5})
+    seconds = [run_of({"m": [value] * N}) for value in (9.0, 6.0)]
+    assert decide(seconds[1], seconds[0], max_drop={"finance.m": 5}).outcome == "PASS"

@@ -68,16 +68,21 @@ class GoLive(BaseModel):
 
 
 def go_live(item: ItemResult, rule: GoLive, result: SuiteResult) -> bool | None:
-    """G of one item, over all of its samples; None where it could not be judged."""
+    """G of one item, over all of its samples; None where it could not be judged, by the verifier or by a judge."""
+    from strop.evals.judging.rubric import PREFIX  # the judge needs numpy, and recipes are read without
+
     graded = bool(item.samples) and all(sample.is_graded for sample in item.samples)
     is_timed = rule.max_latency_s is None or "imported" not in result.surroundings  # nobody measured those
     costs = [sample.cost for sample in item.samples if sample.cost is not None]
     cost = max(costs, default=None) if len(costs) == len(item.samples) else None
 
     def holds(names: tuple[str, ...]) -> bool | None:
-        values = [(sample.measures.get(name), result.metrics[name]) for name in names for sample in item.samples]
-        bad = any(v is not None and v != (1.0 if m.direction == "higher" else 0.0) for v, m in values)
-        return False if bad else (True if graded else None)
+        found = [(name, sample.measures.get(name)) for name in names for sample in item.samples]
+        best = {name: 1.0 if result.metrics[name].direction == "higher" else 0.0 for name in names}
+        if any(value is not None and value != best[name] for name, value in found):
+            return False
+        unjudged = any(value is None and name.startswith(PREFIX) for name, value in found)
+        return None if unjudged or not graded else True
 
     return is_releasable(
         safe=holds(rule.safe),

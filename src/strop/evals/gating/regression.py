@@ -194,6 +194,12 @@ def _too_few(found: Comparison, config: GateConfig, numbers: dict[str, Any]) -> 
 
 
 def _by_drop(found: Comparison, max_drop: float, numbers: dict[str, Any]) -> tuple[Outcome, str]:
+    if max_drop >= 1 and all(0 <= value <= 1 for pair in found.pairs for value in (pair.now, pair.old)):
+        raise RecipeError(
+            f"`{found.place.key}` has a tolerated drop of {max_drop:g}",
+            why="its values lie between 0 and 1, and no drop of theirs exceeds that",
+            do="write a share: 0.05 for five points",
+        )
     drop = sum(found.worsenings) / len(found.pairs)
     failed = drop > max_drop + _ROUNDING
     numbers |= {"drop": drop, "max_drop": max_drop}
