@@ -54,7 +54,7 @@ def evaluate(
     from strop.pipeline.recipe import SuiteTable
     from strop.pipeline.repeats import repeats_table
     from strop.pipeline.sources import parse_columns
-    from strop.pipeline.summary import console_table, suite_table
+    from strop.pipeline.summary import console_table, short_name, suite_table
 
     if output is not None:
         require_writable(output)
@@ -81,7 +81,7 @@ def evaluate(
     with console.Bars() as bars:
         results = evaluate_model(ref, template, suites, workspace.evals, bars, sampler)
     for name, result in results.items():
-        console.make_console().print(console_table(suite_table(name, {model: results}, seed=seed)))
+        console.make_console().print(console_table(suite_table(name, {short_name(model): results}, seed=seed)))
         if (repeats := repeats_table(result, seed=seed)) is not None:
             console.make_console().print(console_table(repeats))
         for line in [*told(result), f"{name}: {spent(result).told()}"]:

@@ -9,8 +9,9 @@ from typing import Literal
 
 from strop.digests import digest_json
 from strop.errors import MismatchError
+from strop.evals.pairing import paired_change
 from strop.evals.results import SuiteResult
-from strop.statistics import Interval, paired_difference
+from strop.statistics import Interval
 from strop.types import Check, Outcome
 
 PREFIX = "fresh-"
@@ -95,18 +96,8 @@ def _gain(result: SuiteResult, before: SuiteResult, metric: str, sign: float) ->
             why="gains are compared item by item",
             do="evaluate both on one draw: fresh:NAME@SEED with the seed of the suite's version",
         )
-    old = {item.id: item.value(metric) for item in before.items}
-    pairs = [
-        (now, was, item.cluster or item.id)
-        for item in result.items
-        if (now := item.value(metric)) is not None and (was := old.get(item.id)) is not None
-    ]
-    num_clusters = len({cluster for _, _, cluster in pairs})
-    if num_clusters < 2:
-        return None
-    nows, olds, clusters = zip(*pairs, strict=True)
-    value, interval = paired_difference(nows, olds, clusters=clusters if num_clusters < len(pairs) else None)
-    return sign * value, len(pairs), _turned(interval, sign)
+    change = paired_change(result, before, metric)
+    return None if change is None else (sign * change.value, change.num_items, _turned(change.interval, sign))
 
 
 def _turned(interval: Interval, sign: float) -> Interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table as ConsoleTable
@@ -10,9 +11,9 @@ from rich.text import Text
 
 from strop import report
 from strop.evals.gating.page import together
+from strop.evals.pairing import paired_change
 from strop.pipeline.evaluation import Results
 from strop.report.tables import Cell, change_tone, format_interval, format_value
-from strop.statistics import paired_difference
 
 if TYPE_CHECKING:
     from strop.evals import SampleResult, SuiteResult
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 CONTROL = ("<tool_call>", "</tool_call>", "<think>", "</think>")
 _STYLES = {"better": "green", "worse": "red", "unclear": "", "plain": ""}
 _MAX_SHOWN = 4
+_MAX_PART = 28
 _MAX_PROMPT_CHARACTERS = 2000
 
 
@@ -33,12 +35,16 @@ def suite_table(name: str, results: Mapping[str, Results], *, seed: int) -> repo
     drawn = "greedy" if params["temperature"] == 0 else f"temperature {params['temperature']:g}"
     if params["samples_per_task"] > 1:
         drawn += f", {params['samples_per_task']} samples a task"
-    ungraded = {model: result.num_ungraded for model, result in by_model.items() if result.num_ungraded}
+    ungraded = {model: str(result.num_ungraded) for model, result in by_model.items() if result.num_ungraded}
     cut = (
         {} if "truncated" in metrics else {model: told for model, result in by_model.items() if (told := _cut(result))}
     )
-    note = f"{drawn}; 95 % intervals" + (f"; not graded: {ungraded}" if ungraded else "")
-    note += f"; cut off: {cut}" if cut else ""
+    note = f"{drawn}; 95 % intervals"
+    note += "".join(
+        f"; {what}: {_by_model(told, len(by_model))}"
+        for what, told in (("not graded", ungraded), ("cut off", cut))
+        if told
+    )
     return report.progress(
         name,
         {model: {metric: _measured(result, metric) for metric in metrics} for model, result in by_model.items()},
@@ -47,6 +53,17 @@ def suite_table(name: str, results: Mapping[str, Results], *, seed: int) -> repo
         changes=changes if first is not last else None,
         note=note,
     )
+
+
+def short_name(model: str) -> str:
+    """A model's name for the head of a column: of a folder the last two parts, of a long digest its beginning."""
+    parts = Path(model).parts[-2:]
+    return "/".join(f"{part[:12]}…" if len(part) > _MAX_PART else part for part in parts if part != "/") or model
+
+
+def _by_model(told: Mapping[str, str], num_models: int) -> str:
+    """``base 3, sft 1``; the number alone where there is one model."""
+    return ", ".join(f"{model} {what}" if num_models > 1 else what for model, what in told.items())
 
 
 def _cut(result: SuiteResult) -> str:
@@ -75,22 +92,15 @@ def _is_share(result: SuiteResult, metric: str) -> bool:
 
 
 def _change(before: SuiteResult, after: SuiteResult, metric: str) -> report.Measured | None:
-    old = {item.id: item.measures.get(metric) for item in before.items}
-    pairs = [
-        (new, was)
-        for item in after.items
-        if (new := item.measures.get(metric)) is not None and (was := old.get(item.id)) is not None
-    ]
-    if len(pairs) < 2:
+    change = paired_change(after, before, metric)
+    if change is None:
         return None
-    news, olds = [new for new, _ in pairs], [was for _, was in pairs]
-    value, interval = paired_difference(news, olds)
     is_share = _is_share(after, metric) and _is_share(before, metric)
     return report.Measured(
-        value=value,
-        n=len(pairs),
-        low=interval.low,
-        high=interval.high,
+        value=change.value,
+        n=change.num_items,
+        low=change.interval.low,
+        high=change.interval.high,
         unit="points" if is_share else "number",
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from strop import report as pages
 from strop.evals.gating.evidence import BlockingTest, Evidence
+from strop.evals.pairing import paired_change
 from strop.evals.results import ItemResult, SampleResult, SuiteResult
 from strop.evals.suite import DIMENSIONS
 from strop.report.tables import Cell
@@ -155,19 +156,17 @@ def _is_share(result: SuiteResult, metric: str) -> bool:
 
 def _change(result: SuiteResult, before: SuiteResult, metric: str) -> pages.Measured | None:
     """Candidate - baseline on the items of both."""
-    from strop.statistics import paired_difference  # numpy is slow to import, and recipes are read without it
-
-    old = {item.id: item.value(metric) for item in before.items}
-    pairs = [
-        (now, was, item.cluster or item.id)
-        for item in result.items
-        if (now := item.value(metric)) is not None and (was := old.get(item.id)) is not None
-    ]
-    if len({cluster for _, _, cluster in pairs}) < 2:
+    change = paired_change(result, before, metric)
+    if change is None:
         return None
-    value, interval = paired_difference([p[0] for p in pairs], [p[1] for p in pairs], clusters=[p[2] for p in pairs])
     unit = "points" if _is_share(result, metric) and _is_share(before, metric) else "number"
-    return pages.Measured(value=value, n=len(pairs), low=interval.low, high=interval.high, unit=unit)  # type: ignore[arg-type]
+    return pages.Measured(
+        value=change.value,
+        n=change.num_items,
+        low=change.interval.low,
+        high=change.interval.high,
+        unit=unit,  # type: ignore[arg-type]
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------- items
