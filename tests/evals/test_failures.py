@@ -239,6 +239,22 @@ def test_verdicts_that_were_wrong_become_cases_of_an_audit(practice: Suite, tmp_
     assert audit(practice.verifier, read).num_false_accept == 0
 
 
+def test_cases_of_another_draw_are_refused(held_out: Suite) -> None:
+    result = answered(held_out, lambda task: [WRONG])
+    other = replace(held_out, tasks=tuple(replace(task, id=f"{task.id}x") for task in held_out.tasks))
+    with pytest.raises(MismatchError, match="does not ask item"):
+        verifier_cases(result, other, lambda task, text: True)
+    prompts = [task.prompt for task in held_out.tasks]
+    asked = replace(result, items=tuple(replace(i, prompt=p) for i, p in zip(result.items, prompts, strict=True)))
+    assert verifier_cases(asked, held_out, lambda task, text: True)
+    reworded = tuple(replace(task, prompt=(Message(role="user", content="?"),)) for task in held_out.tasks)
+    with pytest.raises(MismatchError, match="does not ask item"):
+        verifier_cases(asked, replace(held_out, tasks=reworded), lambda task, text: True)
+    with pytest.raises(MismatchError) as told:
+        failures(replace(result, version="fresh-77"), other)
+    assert "@77" in str(told.value.do)
+
+
 def test_nothing_that_failed_writes_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing failed"):
         write_rows(tmp_path / "rows.jsonl", [])

@@ -76,7 +76,8 @@ def _require_suite(result: SuiteResult, suite: Suite) -> None:
         raise MismatchError(
             f"the suite {suite.name} is not the one that the results are of",
             why=f"its digest is {suite.digest[:12]}, the results say {result.digests['suite'][:12]}",
-            do="name the suite with the same source, number of items, dial and verifier as `strop eval` did",
+            do="name the suite with the same source, number of items, dial and verifier as `strop eval` did"
+            + (f"; a fresh draw with its seed, @{seed}" if (seed := result.version.partition("fresh-")[2]) else ""),
         )
 
 

@@ -12,7 +12,7 @@ from strop.chat.parse import parse_assistant
 from strop.data.lineage import COLUMN, lineage_of, with_lineage
 from strop.data.readers import read_rows
 from strop.data.reading import read_tasks
-from strop.errors import DataError
+from strop.errors import DataError, MismatchError
 from strop.evals.failures import Failure, require_trainable
 from strop.evals.results import SuiteResult
 from strop.evals.suite import Suite
@@ -167,11 +167,18 @@ def verifier_cases(result: SuiteResult, suite: Suite, truth: Truth) -> list[tupl
     """The answers that the verifier judged otherwise than ``truth``, each with its lineage.
 
     Wrong answers that passed and right ones that failed: what ``strop audit --cases`` examines the mended verifier
-    with. They train no model, so held-out items may give them.
+    with. They train no model, so held-out items may give them. The suite's verifier may be another one meanwhile.
+    Raises: MismatchError if the suite does not ask the items of the result.
     """
     tasks, digest = {task.id: task for task in suite.tasks}, result.digest
     found = []
     for item in result.items:
+        if item.id not in tasks or (item.prompt and _said(item.prompt) != _said(tasks[item.id].prompt)):
+            raise MismatchError(
+                f"the suite {suite.name} does not ask item {item.id}",
+                why="it is not the one that the results are of",
+                do="name it with the same source, dial and seed as `strop eval` did",
+            )
         for sample in item.samples:
             is_whole = sample.is_graded and sample.finish_reason == "stop"  # what was cut off fails for that alone
             right = truth(tasks[item.id], sample.text) if is_whole else None
@@ -189,6 +196,10 @@ def verifier_cases(result: SuiteResult, suite: Suite, truth: Truth) -> list[tupl
             }
             found.append((AuditCase(task=tasks[item.id], text=sample.text, should_pass=right), lineage))
     return found
+
+
+def _said(turns: Iterable[Message]) -> list[tuple[str, str]]:
+    return [(turn.role, turn.content) for turn in turns]
 
 
 # -------------------------------------------------------------------------------------------------------------- on disk
