@@ -37,7 +37,7 @@ def true_rate(observed_rate: float, sensitivity: float, specificity: float) -> f
 
 
 def true_rate_interval(
-    passed: int,
+    passed: float,
     num_graded: int,
     *,
     passed_good: int,
@@ -49,7 +49,8 @@ def true_rate_interval(
     """The rate of good samples and its interval, when the grader's errors are themselves estimated from an audit.
 
     The audit: of ``num_good`` truly good samples the grader passed ``passed_good``, of ``num_bad`` bad ones it failed
-    ``failed_bad``. The estimate is ``true_rate`` of the three shares. The interval, cut off at 0 and 1:
+    ``failed_bad``. ``passed`` may be a sum of shares, where a piece of evidence is several samples. The estimate is
+    ``true_rate`` of the three shares. The interval, cut off at 0 and 1:
 
     p' + δ ± z √(r'(1-r')/(n+z²) + p'² a'(1-a')/(n_a+2) + (1-p')² b'(1-b')/(n_b+2)) / (a' + b' - 1)
     δ = 2 z² (p' a'(1-a')/(n_a+2) - (1-p') b'(1-b')/(n_b+2)),  r' = (k + z²/2)/(n + z²),  a' = (k_a+1)/(n_a+2),

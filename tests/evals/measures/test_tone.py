@@ -1,6 +1,7 @@
 """A classifier of tone that can be read, with the audit that says how far to trust it."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -61,6 +62,22 @@ def test_the_reported_share_is_corrected_for_the_audited_errors() -> None:
     assert rate.interval is not None
     assert rate.interval.low < 4 / 7 < rate.interval.high
     assert rate.interval.high - rate.interval.low > 2 * 1.96 * math.sqrt(0.24 / 100)  # wider than for a sure judge
+
+
+def test_several_samples_and_items_of_a_cluster_are_shares_of_one_piece_of_evidence() -> None:
+    audit = ToneAudit(num_preferred=400, preferred_found=400, num_rejected=400, rejected_found=400)
+    tone = Tone(model=finance().model, audit=audit)
+    once = [
+        ItemResult(id=f"i{at}", slices={}, question="q", samples=(sample(on_brand=float(at % 2)),)) for at in range(10)
+    ]
+    halves = [
+        ItemResult(id=f"i{at}", slices={}, question="q", samples=(sample(on_brand=1.0), sample(on_brand=0.0)))
+        for at in range(5)
+    ]
+    # a sure judge of the same half each: the estimate is the share, not that of a rounded count
+    assert tone.rate(result(items=once)).value == tone.rate(result(items=halves)).value == pytest.approx(0.5)
+    copies = [replace(item, id=f"{item.id}-{copy}", cluster=item.id) for item in once for copy in range(5)]
+    assert tone.rate(result(items=copies)).interval == tone.rate(result(items=once)).interval
 
 
 def test_a_verdict_of_tone_is_the_sum_of_what_its_features_add() -> None:

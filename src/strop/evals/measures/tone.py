@@ -171,18 +171,20 @@ class Tone:
     def rate(self, result: SuiteResult) -> Rate:
         """The share of answers that truly are on brand: what was observed, corrected for the classifier's errors.
 
-        The interval holds the doubt of the answers and of the audit (``statistics.true_rate_interval``). Undefined
+        The interval holds the doubt of the answers and of the audit (``statistics.true_rate_interval``); a cluster is
+        one piece of evidence, however many items and samples it has. Undefined
         without answers, and where the audit finds the classifier no better than chance: then nothing can be read off.
         """
         from strop.statistics import true_rate_interval
 
-        values = [value for item in result.items if (value := item.value("on_brand")) is not None]
-        audit = self.audit
+        found = [(item, value) for item in result.items if (value := item.value("on_brand")) is not None]
+        values, audit = [value for _, value in found], self.audit
         if not values or audit.sensitivity + audit.specificity <= 1:
             return Rate(None, 0, None)
+        num_clusters = len({item.cluster or item.id for item, _ in found})
         estimate, interval = true_rate_interval(
-            round(sum(values)),
-            len(values),
+            num_clusters * sum(values) / len(values),
+            num_clusters,
             passed_good=audit.preferred_found,
             num_good=audit.num_preferred,
             failed_bad=audit.rejected_found,
