@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from unicodedata import normalize
 
 import typer
 from typer.core import TyperGroup
@@ -68,6 +69,7 @@ def serve(
     else:
         made = _make(candidate, baseline, suite, session, rubric, (pairs, repeat, attention, seed))
     if annotator is not None:
+        annotator = normalize("NFC", annotator)
         made.places(annotator)  # refuses a name that is none
     bound = serving.listen(port, made.port)
     number = bound.getsockname()[1]

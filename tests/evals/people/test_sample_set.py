@@ -81,6 +81,12 @@ def test_results_that_cannot_be_compared_are_refused_with_the_item() -> None:
         Plan(repeat=0.9)
 
 
+def test_seven_percent_of_a_hundred_pairs_are_seven_checks_and_a_little_more_is_one_more() -> None:
+    for share, expected in ((0.07, 7), (0.071, 8), (0.001, 1), (0.0, 0)):
+        pairs = sample_set(*two(100), Plan(num_pairs=100, repeat=0, attention=share))
+        assert len(of_role(pairs, "attention")) == expected
+
+
 def test_shares_that_are_no_whole_numbers_go_by_the_largest_remainders() -> None:
     """5 of 7 + 2 + 1 items: 3.5, 1 and 0.5; the fifth is of the first or the last kind."""
     kinds = ["a"] * 7 + ["b"] * 2 + ["c"]

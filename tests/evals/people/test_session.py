@@ -89,9 +89,11 @@ def test_an_incomplete_answer_is_refused(tmp_path: Path) -> None:
     ]:
         with pytest.raises(RecipeError, match=why):
             session.judge("ann", place, choice, aspects)
-    for name in ("", " ", "a" * 41, "<b>", "a\nb"):
+    for name in ("", " ", "ann ", "a" * 41, "<b>", "a\nb", "a\u200bb", "a\u202eb", "e\u0301"):
         with pytest.raises(RecipeError, match="annotator"):
             session.places(name)
+    for name in ("a" * 40, "Zoë", "अंजलि", "สมชาย", "ann.b+1@example"):
+        assert session.places(name)
     assert session.history() == []
 
 

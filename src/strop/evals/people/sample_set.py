@@ -87,7 +87,7 @@ def sample_set(candidate: SuiteResult, baseline: SuiteResult, plan: Plan) -> tup
     for pair in repeated:
         twin = {**asdict(pair), "number": len(pairs), "role": "repeat", "original": pair.number}
         pairs.append(Pair(**twin))
-    num_checks = math.ceil(plan.attention * len(shown))
+    num_checks = math.ceil(round(plan.attention * len(shown), 9))  # 0.07 of 100 is 7, not 7.000000000000001
     sources = [*rest, *sorted(chosen, key=lambda item: draw(plan.seed, "attention", item.id))]
     for check in range(num_checks):
         pairs.append(_attention(len(pairs), sources[check % len(sources)], before, candidate, plan.seed, check))

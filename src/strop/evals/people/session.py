@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unicodedata import category, is_normalized
 
 from strop.digests import digest_json
 from strop.errors import MismatchError, RecipeError
@@ -18,7 +18,7 @@ from strop.evals.people.seats import Place, places
 from strop.evals.people.store import Judgement, Store
 from strop.evals.results import SuiteResult
 
-_ANNOTATOR = re.compile(r"[\w.@+-]([\w .@+-]{0,38}[\w.@+-])?")
+_MAX_NAME = 40
 _NOT_IDENTITY = ("port", "token", "created", "format")
 _VERDICTS = ("left", "right", "tie")
 MAX_WORDS = 4000
@@ -119,7 +119,7 @@ class Session:
 
     def places(self, annotator: str) -> tuple[Place, ...]:
         """All that the annotator is to judge, in order. Raises: RecipeError for a name that is none."""
-        if not _ANNOTATOR.fullmatch(annotator):
+        if not _is_name(annotator):
             raise RecipeError(
                 f"an annotator cannot be called {annotator!r}", do="use up to 40 letters, digits, spaces and . _ - + @"
             )
@@ -174,6 +174,13 @@ class Session:
         missing = [name for name, aspect in known.items() if aspect.required and name not in aspects]
         if missing:
             raise RecipeError(f"`{missing[0]}` was not answered")
+
+
+def _is_name(annotator: str) -> bool:
+    """Composed (NFC), so that one name has one spelling; marks are letters' parts in many scripts."""
+    is_spelled = all(one in " ._-+@" or category(one)[0] in "LMN" for one in annotator)
+    is_composed = is_normalized("NFC", annotator) and annotator == annotator.strip()
+    return 0 < len(annotator) <= _MAX_NAME and is_spelled and is_composed
 
 
 def _now() -> str:
