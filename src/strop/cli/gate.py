@@ -62,7 +62,7 @@ def gate(
         elif file.baseline is not None:
             before = results_of(file.baseline, file, Workspace(home=here.home, root=file.root.absolute()), bars)
     heard = [read_evidence(folder, found, before) for folder in evidence or ()]
-    heard += hear(file.evidence, found, Workspace(home=here.home, root=file.root.absolute()))
+    heard += hear(file.evidence, found, Workspace(home=here.home, root=file.root.absolute()), before)
     heard += held_out_evidence(found, before, file.config, here)
     decision = decide(found, before, file.config, heard)
     console.make_console().print(*told_decision(decision), sep="\n")

@@ -33,20 +33,22 @@ class NotHeard:
         return [Check(name=self.name, outcome="INSUFFICIENT", reason=self.why)]
 
 
-def hear(folders: Sequence[str], candidate: Results, workspace: Workspace) -> list[Evidence]:
-    """The evidence in each folder; missing, torn, or about another candidate, it is ``NotHeard`` and says so.
+def hear(
+    folders: Sequence[str], candidate: Results, workspace: Workspace, baseline: Results | None = None
+) -> list[Evidence]:
+    """The evidence in each folder; missing, torn, or about other models, it is ``NotHeard`` and says so.
 
     A run has trained its candidate before anybody can have judged it: that nobody has yet is no error.
     """
     from strop.evals.gating.evidence_files import read_evidence
 
     found: list[Evidence] = []
-    for folder in folders:
+    for folder in dict.fromkeys(folders):
         place = workspace.path(folder)
         try:
             if not place.exists():
                 raise MismatchError(f"there is no {folder} yet", do="make it from this run's results, then run again")
-            found.append(read_evidence(place, candidate))
+            found.append(read_evidence(place, candidate, baseline))
         except MismatchError as error:
             why = "; ".join(part for part in (error.what, error.why, error.do) if part)
             found.append(NotHeard(name=f"evidence {folder}", why=why))

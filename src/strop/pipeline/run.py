@@ -184,7 +184,7 @@ def _judge(
         for result in found.values():
             result.save(output / "evaluations" / model)
     candidate, before = results[stages[-1].model.name], results[baseline.model.name]
-    heard = hear(prepared.recipe.gate.evidence, candidate, workspace)
+    heard = hear(prepared.recipe.gate.evidence, candidate, workspace, before)
     evidence = [found_leaks, *held_out_evidence(candidate, before, config, workspace), *heard]
     decision = gate(candidate, before, config, evidence)
     # first: a kill in between leaves a look that nobody had, and never a decision whose look is not counted

@@ -9,6 +9,9 @@ from judged_pairs import ANCHORS, BAD, GOOD, fair, judge_of, results
 from strop.errors import MismatchError
 from strop.evals.gating.evidence_files import read_evidence
 from strop.evals.judging import RubricEvidence, judge_suite, write_judge_evidence
+from strop.pipeline.heard import hear
+from strop.pipeline.workspace import Workspace
+from strop.types import Check
 
 
 def test_a_preference_over_one_baseline_says_nothing_of_another(tmp_path: Path) -> None:
@@ -20,6 +23,10 @@ def test_a_preference_over_one_baseline_says_nothing_of_another(tmp_path: Path) 
     for other in ({"finance": strong}, {}):
         with pytest.raises(MismatchError, match="about another baseline"):
             read_evidence(tmp_path, {"finance": mine}, other)
+    (told,) = hear(["."] * 2, {"finance": mine}, Workspace(home=tmp_path, root=tmp_path), {"finance": strong})
+    (check,) = told.findings()
+    assert isinstance(check, Check)
+    assert (check.outcome, "about another baseline" in check.reason) == ("INSUFFICIENT", True)
 
 
 def test_how_one_judge_stands_says_nothing_of_values_that_another_gave(tmp_path: Path) -> None:
