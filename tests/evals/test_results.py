@@ -179,6 +179,15 @@ def test_whatever_is_edited_in_the_results_is_noticed(tmp_path: Path, place: tup
         SuiteResult.load(tmp_path, "finance")
 
 
+def test_a_renamed_result_is_not_the_one_of_another_suite(tmp_path: Path) -> None:
+    path = result(ones(3, 5)).save(tmp_path)
+    path.rename(tmp_path / "results_law.json")
+    (tmp_path / "samples_finance.jsonl").rename(tmp_path / "samples_law.jsonl")
+    with pytest.raises(MismatchError, match="cannot use the results of law") as told:
+        SuiteResult.load(tmp_path, "law")
+    assert "suite finance" in str(told.value.why)
+
+
 def test_results_of_an_older_format_say_so(tmp_path: Path) -> None:
     path = result(ones(3, 5)).save(tmp_path)
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))

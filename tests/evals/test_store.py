@@ -238,6 +238,22 @@ def test_a_failure_of_the_machine_is_not_kept_and_one_of_the_answer_is(
     assert len(again.asked) == num_asked
 
 
+class Halves(Parrot):
+    """Ends every answer with half a surrogate pair, as JSON from a server can."""
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], params: SamplingParams, *, seeds: Sequence[int]
+    ) -> list[Completion]:
+        return [replace(one, text=f"{one.text} \ud83d") for one in super().sample(prompts, params, seeds=seeds)]
+
+
+def test_half_a_surrogate_pair_in_an_answer_is_kept_saved_and_read_as_a_question_mark(tmp_path: Path) -> None:
+    result = run(SUITE, tmp_path / "store", Halves())
+    result.save(tmp_path)
+    assert SuiteResult.load(tmp_path, "digits").digest == result.digest
+    assert result.items[0].texts == ("Answer: 0 ?",)
+
+
 def test_answers_that_cannot_be_kept_are_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="could not keep the answers"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from strop.digests import digest_bytes
@@ -45,7 +45,7 @@ class Asking:
         prompts = self._prompts(jobs)
         seeds = [row_seed(self.params.seed, job.task.id, job.sample) for job in jobs]
         began = time.monotonic()
-        completions = self.sampler.sample(prompts, self.params, seeds=seeds)
+        completions = [_storable(one) for one in self.sampler.sample(prompts, self.params, seeds=seeds)]
         latency_s = time.monotonic() - began
         verdicts = self.pool.judge_all([(job.task, one) for job, one in zip(jobs, completions, strict=True)])
         return [
@@ -60,6 +60,15 @@ class Asking:
             if job.place[0] not in rendered:
                 rendered[job.place[0]] = tuple(self.template.prompt_ids(job.task.prompt, job.task.tools))
         return [rendered[job.place[0]] for job in jobs]
+
+
+def _storable(completion: Completion) -> Completion:
+    """A server may answer with half a surrogate pair, which no file can hold: ``?`` stands for it."""
+    try:
+        completion.text.encode()
+        return completion
+    except UnicodeEncodeError:
+        return replace(completion, text=completion.text.encode(errors="replace").decode())
 
 
 def row_seed(seed: int, task_id: str, sample: int) -> int:

@@ -252,6 +252,8 @@ class SuiteResult:
             lines = (Path(folder) / f"samples_{name}.jsonl").read_bytes()
             if content["format"] != _FORMAT:
                 raise ValueError(f"they are of format {content['format']}, and this version reads {_FORMAT}")
+            if content["name"] != name:
+                raise ValueError(f"the file was renamed: it holds the results of suite {content['name']}")
             if digest_bytes(lines) != content["samples_digest"]:
                 raise ValueError("the samples are not those that the results were computed from")
             found = cls(

@@ -143,3 +143,10 @@ def test_without_lm_eval_the_model_names_the_line_that_installs_it() -> None:
             import strop.evals.lm_eval.model  # noqa: F401
     else:
         pytest.skip("lm-eval is installed here")
+
+
+def test_a_number_that_is_none_is_refused_and_not_averaged(tmp_path: Path) -> None:
+    rows = lines(20)
+    rows[7]["em"] = float("nan")
+    with pytest.raises(MismatchError, match="not finite for document 7"):
+        read_lm_eval(save(tmp_path, rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def read_lm_eval(
     """
     path = _results_file(Path(source))
     try:
-        run: dict[str, Any] = json.loads(path.read_text())
+        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         tasks = list(run["configs"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MismatchError(f"{path} is no result of lm-eval", where=str(path), why=str(error)) from error
@@ -165,6 +166,13 @@ def _metrics(
         if not all(isinstance(line.get(metric), int | float) for line in lines):
             left_out.append(metric)
             continue
+        odd = next((line["doc_id"] for line in lines if not math.isfinite(line[metric])), None)
+        if odd is not None:
+            raise MismatchError(
+                f"metric {metric} of task {task} is not finite for document {odd}",
+                why="no rate and no pair can be made of it",
+                do="mend the metric, or leave the task out",
+            )
         known = higher.get(metric)
         direction = directions.get(metric) or (None if known is None else "higher" if known else "lower")
         if direction not in ("higher", "lower"):
