@@ -104,7 +104,7 @@ def _require_enough(table: GuardTable, run: SuiteRun, where: str) -> None:
             f"a guard on {num_clusters} independent item{'s' * (num_clusters != 1)} could never trigger",
             where=where,
             why=f"were all of them lost, chance alone would show it with {0.5**num_clusters:.2g}, above its alpha",
-            do=f"ask at least {math.ceil(-math.log2(table.alpha))} (`limit` and --limit bound them), raise its alpha, or "
+            do=f"ask at least {math.ceil(-math.log2(table.alpha))} (`limit` and --limit bound them), raise alpha, or "
             'write action = "watch"',
         )
 
