@@ -172,8 +172,8 @@ class Tone:
         """The share of answers that truly are on brand: what was observed, corrected for the classifier's errors.
 
         The interval holds the doubt of the answers and of the audit (``statistics.true_rate_interval``); a cluster is
-        one piece of evidence, however many items and samples it has. Undefined
-        without answers, and where the audit finds the classifier no better than chance: then nothing can be read off.
+        one piece of evidence, however many items and samples it has. Undefined without answers, and where the audit
+        finds the classifier no better than chance: then nothing can be read off.
         """
         from strop.statistics import true_rate_interval
 
