@@ -41,12 +41,13 @@ def suites(num_items: int) -> list[Suite]:
 
 
 def unchanged_base(
-    num_candidates: int, *, num_items: int = 300, tell: Callable[[Mapping[str, Any]], None] = lambda rows: None
+    numbers: range, *, num_items: int = 300, tell: Callable[[Mapping[str, Any]], None] = lambda rows: None
 ) -> dict[str, Any]:
     """How many of so many runs of one model the gate blocks; all metrics, all slices.
 
     ``against_the_first``: all against one run, whose luck they share. ``against_the_last``: each against the run before
-    it, as a model that is evaluated again and again. ``tell`` is given the counts after every candidate.
+    it, as a model that is evaluated again and again. ``numbers`` are the runs, from 1; ``tell`` is given the counts
+    after every candidate.
     """
     policy = Policy.load("strop:tiny")
     sampler, asked, start = TorchSampler(policy), suites(num_items), time.monotonic()
@@ -64,10 +65,10 @@ def unchanged_base(
             for suite in asked
         }
 
-    first = last = run(0)
+    first, last = run(0), run(numbers.start - 1)
     found: dict[str, Any] = {}
     decisions: dict[str, list[Decision]] = {"against_the_first": [], "against_the_last": []}
-    for number in range(1, num_candidates + 1):
+    for number in numbers:
         candidate = run(number)
         for kind, baseline in (("against_the_first", first), ("against_the_last", last)):
             decisions[kind].append(gate(candidate, baseline, GateConfig()))

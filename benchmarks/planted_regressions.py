@@ -47,7 +47,7 @@ from planted_faults import FAULTS
 
 CONFIG = GateConfig(min_items=300, dimensions=("helpfulness", "harmlessness", "truthfulness", "reliability"))
 SOURCES = ("assistant:finance", "boundaries:finance", "sycophancy:finance", "format_drift:finance", "red_team:finance")
-RATES = (0.1, 0.2, 0.3)
+RATES = (0.1, 0.2)
 CONTRARY = (0.05, 0.15, 0.25, 0.4)
 NUM_TRAINED = 3000
 
@@ -64,12 +64,12 @@ def lab(num_items: int) -> Lab:
     return Lab(RememberedTemplate(Policy.load("strop:tiny").template), suites(num_items))
 
 
-def faults(num_seeds: int, num_items: int) -> Iterator[list[dict[str, Any]]]:
+def faults(seeds: range, num_items: int) -> Iterator[list[dict[str, Any]]]:
     """Each fault at each rate: blocked, named, and with what else; the rows so far, after every seed."""
     room = lab(num_items)
     keys = [(name, rate) for name in FAULTS for rate in RATES]
     blocked, named, odd = Counter[Any](), Counter[Any](), Counter[Any]()
-    for seed in range(num_seeds):
+    for number, seed in enumerate(seeds, 1):
         runs = f"baseline {seed}", f"candidate {seed}"
         baseline = room.run(runs[0])
         for name, rate in keys:
@@ -84,7 +84,7 @@ def faults(num_seeds: int, num_items: int) -> Iterator[list[dict[str, Any]]]:
                 "fault": name,
                 "rate": rate,
                 "items_affected": sum(FAULTS[name].affects(task) for suite in room.suites for task in suite.tasks),
-                "seeds": seed + 1,
+                "seeds": number,
                 "blocked": blocked[name, rate],
                 "blocked_and_named": named[name, rate],
                 "with_an_unrelated_block": odd[name, rate],
@@ -93,12 +93,12 @@ def faults(num_seeds: int, num_items: int) -> Iterator[list[dict[str, Any]]]:
         ]
 
 
-def unchanged(num_candidates: int, num_items: int) -> Iterator[dict[str, Any]]:
+def unchanged(numbers: range, num_items: int) -> Iterator[dict[str, Any]]:
     """Candidates that are the baseline with draws of their own, each against the run before; with all evidence."""
     room, held = lab(num_items), anchors()
     before, clean = examined(held), contamination(training_rows(NUM_TRAINED), room.suites)
     decisions: list[Decision] = []
-    for number in range(num_candidates):
+    for number in numbers:
         last, now = f"unchanged {number}", f"unchanged {number + 1}"
         baseline, candidate = room.run(last), room.run(now)
         decisions.append(gate(candidate, baseline, CONFIG, evidence_of(candidate, baseline, clean, held, before)))
@@ -118,7 +118,7 @@ def judge_drift(num_seeds: int, num_items: int) -> Iterator[list[dict[str, Any]]
         found, named = Counter[str](), 0
         for seed in range(num_seeds):
             evidence = judged(*(side["assistant-finance"] for side in sides), Mind(contrary, f"{seed}"), held, before)
-            decision = gate(*sides, GateConfig(min_items=300), [evidence])
+            decision = gate(*sides, GateConfig(min_items=200), [evidence])
             found[decision.outcome] += 1
             named += any("dimension helpfulness: judge of" in one.name for one in decision.checks)
         rows.append({"contrary": contrary, "anchors": len(held), "seeds": num_seeds, "named": named, **found})
@@ -141,11 +141,11 @@ def leaks(num_seeds: int, num_items: int) -> Iterator[list[dict[str, Any]]]:
             yield rows
 
 
-TABLES: dict[str, Callable[[int], Iterator[Any]]] = {
-    "faults": lambda items: faults(20, items),
-    "unchanged": lambda items: unchanged(100, items),
-    "judge_drift": lambda items: judge_drift(20, items),
-    "leaks": lambda items: leaks(20, items),
+TABLES: dict[str, Callable[[int, int], Iterator[Any]]] = {
+    "faults": lambda items, first: faults(range(first, first + 20), items),
+    "unchanged": lambda items, first: unchanged(range(first, first + 100), items),
+    "judge_drift": lambda items, first: judge_drift(20, items // 2),
+    "leaks": lambda items, first: leaks(20, items),
 }
 
 
@@ -153,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=[*TABLES, "unchanged_base"], nargs="+", default=[*TABLES, "unchanged_base"])
     parser.add_argument("--items", type=int, default=600, help="of each suite but the treasury, which has 300")
+    parser.add_argument("--first", type=int, default=0, help="number of the first seed or candidate")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "planted_regressions.json")
     options = parser.parse_args()
     console = Console(width=160)
@@ -165,9 +166,11 @@ def main() -> None:
     for title in options.only:
         start = time.process_time()
         if title == "unchanged_base":
-            unchanged_base(100, tell=lambda rows: keep("unchanged_base", rows))
+            unchanged_base(
+                range(options.first + 1, options.first + 101), tell=lambda rows: keep("unchanged_base", rows)
+            )
         else:
-            for rows in TABLES[title](options.items):
+            for rows in TABLES[title](options.items, options.first):
                 keep(title, rows)
         console.print(f"{title}: {time.process_time() - start:.0f} s of processor time")
 

@@ -153,6 +153,7 @@ FAULTS: dict[str, Fault] = {fault.name: fault for fault in (
         "one tenant", lambda task: task.slices.get("tenant") == "retail_B", bad, r"\[tenant=retail_B\]",
         _CALLS | _CLAIMS | _WORDS | {
             "over_refusal", "violation", "refusal_recall", "tool_precision", "boundary_right", "refusal_precision",
+            "constrained_recall", "honest",
         }, where="tenant=retail_B",
     ),
 )}  # fmt: skip

@@ -96,6 +96,7 @@ def test_a_near_copy_of_a_story_is_insufficient_and_names_item_and_row() -> None
     assert "story0 in sft: page" in check.reason
 
 
+@pytest.mark.slow
 def test_five_unchanged_candidates_pass_with_all_evidence(lab: Lab) -> None:
     """The hundred of ``benchmarks/planted_regressions.py`` in small."""
     held = anchors()
