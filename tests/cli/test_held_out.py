@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from strop.evals.looks import read_looks
+from suite_outcomes import ones, result
 from tiny_models import make_model_folder
 
 RECIPE = """
@@ -71,6 +72,18 @@ def test_a_recipes_bound_on_looks_holds_over_its_candidates(strop, tmp_path: Pat
     assert "this is look 2 of at most 1 at these held-out items" in flat(other.out)
     assert len(read_looks(tmp_path / "home" / "looks.jsonl")) == 3
     assert strop("run", "r.toml", "--set", "stage.0.steps=3", "--set", "gate.max_looks=2").code == 0
+
+
+def test_the_gates_own_command_notes_its_look_before_it_says_anything(
+    strop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(decision: object) -> None:
+        raise KeyboardInterrupt
+
+    result(ones(90, 100)).save(tmp_path / "candidate")
+    monkeypatch.setattr("strop.pipeline.run.told_decision", killed)
+    assert strop("gate", "candidate").code == 130
+    assert len(read_looks(tmp_path / "home" / "looks.jsonl")) == 1
 
 
 def test_a_look_is_noted_before_anybody_can_read_the_decision(

@@ -65,13 +65,14 @@ def gate(
     heard += hear(file.evidence, found, Workspace(home=here.home, root=file.root.absolute()), before)
     heard += held_out_evidence(found, before, file.config, here)
     decision = decide(found, before, file.config, heard)
+    # first: a kill in between leaves a look that nobody had, and never a decision whose look is not counted
+    record_looks(here.looks, found, outcome=decision.outcome, who=who or user())
     console.make_console().print(*told_decision(decision), sep="\n")
     if output is not None:
         for side, results in (("candidate", found), ("baseline", before)):
             _save(output / GATE_RESULTS / side, results)
         path = write_gate_report(output, decision, found, before, file.config, heard, who=who or user())
         console.say(f"wrote {path} and {path.with_suffix('.html').name}")
-    record_looks(here.looks, found, outcome=decision.outcome, who=who or user())
     isolation.say_weaker_tier()
     raise typer.Exit(decision.exit_code)
 
