@@ -130,3 +130,9 @@ def test_a_number_is_verified_only_by_measuring_it_again_from_the_checkpoint(tmp
         verify(result, other, suite)
     with pytest.raises(MismatchError, match="is not the one of the result"):
         verify(result, folder, world_suite(get_world("arithmetic"), num_tasks=5, steps=1))
+
+
+def test_a_baseline_that_is_no_arm_is_refused() -> None:
+    runs = [SeedRun(seed=seed, value=float(seed)) for seed in range(3)]
+    with pytest.raises(MismatchError, match="there is no arm `before`"):
+        comparison_table("t", {"after": runs}, baseline="before", margin=1.0)

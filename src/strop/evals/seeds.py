@@ -147,7 +147,12 @@ def compare_over_seeds(candidate: Sequence[SeedRun], baseline: Sequence[SeedRun]
 def comparison_table(
     title: str, arms: Mapping[str, Sequence[SeedRun]], *, baseline: str, margin: float, digits: int = 1
 ) -> report.Table:
-    """Every other arm against ``baseline``: difference, 95 % interval, equivalence, verdict, verified."""
+    """Every other arm against ``baseline``: difference, 95 % interval, equivalence, verdict, verified.
+
+    Raises: MismatchError if no arm is called so, and as ``compare_over_seeds``.
+    """
+    if baseline not in arms:
+        raise MismatchError(f"there is no arm `{baseline}` to compare with", do=f"choose from {', '.join(arms)}")
     rows = []
     for name, runs in arms.items():
         if name == baseline:
