@@ -267,3 +267,13 @@ def test_too_rare_a_slice_is_told(held_out: Suite) -> None:
     found = failures(answered(suite, lambda task: [WRONG]), suite)[:1]
     with pytest.raises(DataError, match="gave 0 of 3 tasks with kind=never"):
         more_like(FINANCE, found, 3)
+
+
+@pytest.mark.parametrize("odd", [{"suite": ["s"]}, {"item": 3}, {"result": None}, {"model": {}}])
+def test_a_lineage_column_that_is_not_ours_is_left_alone(tmp_path: Path, odd: dict[str, object]) -> None:
+    lineage = {"suite": "s", "item": "i", "result": "r", "model": "m"}
+    rows = [{"prompt": "Hello", "completion": "Hi", "lineage": {**lineage, **more}} for more in ({}, odd)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = list(read_conversations(tmp_path / "rows.jsonl"))
+    assert [lineage_of(row) is None for row in read] == [False, True]
+    assert len(told_lineage(read)) == 1

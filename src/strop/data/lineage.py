@@ -37,7 +37,10 @@ def lineage_of(row: Any) -> dict[str, Any] | None:
 def lineage_in(values: Mapping[str, Any]) -> Json | None:
     """The ``lineage`` column of a row as it was read; None if it has none, or one that is not ours."""
     found = values.get(COLUMN)
-    return found if isinstance(found, dict) and {"suite", "item", "result"} <= found.keys() else None
+    if not isinstance(found, dict):
+        return None
+    told = [found.get("suite"), found.get("item"), found.get("result"), found.get("model", "")]
+    return found if all(isinstance(value, str) for value in told) else None
 
 
 def is_written(values: Mapping[str, Any]) -> bool:
