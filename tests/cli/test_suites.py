@@ -86,3 +86,14 @@ def test_a_suite_of_a_world_takes_no_verifier_and_a_dial(strop, chat_folder: Pat
     assert "`verifier` has no effect on `fresh:arithmetic`" in refused.err
     set_ = strop("eval", chat_folder, "--suite", "fresh:arithmetic", "--world", "steps=2", "--limit", 2)
     assert set_.code == 0, set_.err
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("my eval (2).jsonl", "my-eval-2"), (".hidden.jsonl", "hidden"), ("données.v2.jsonl", "donn-es")]
+)
+def test_a_file_of_any_name_can_be_asked(strop, tmp_path: Path, file: str, name: str) -> None:
+    (tmp_path / file).write_text('{"prompt": "Say 1.", "answer": "1"}\n')
+    asked = ("--suite", file, "--verifier", "exact", "--max-new-tokens", 2, "--output", "out")
+    answer = strop("eval", "strop:tiny", *asked)
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "out" / f"results_{name}.json").is_file()

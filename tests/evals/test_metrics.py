@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from strop.errors import RecipeError
 from strop.evals.metrics import (
     CallCase,
     Price,
@@ -130,3 +131,9 @@ def test_percentiles_by_hand() -> None:
 def test_a_request_costs_its_tokens_and_its_calls() -> None:
     price = Price(per_million_prompt_tokens=2.0, per_million_completion_tokens=10.0, per_call=0.001)
     assert price.cost(num_prompt_tokens=500, num_tokens=100, num_calls=2) == pytest.approx(0.001 + 0.001 + 0.002)
+
+
+@pytest.mark.parametrize("odd", [float("inf"), float("nan"), -1.0])
+def test_a_price_is_a_finite_number(odd: float) -> None:
+    with pytest.raises(RecipeError, match="per_call"):
+        Price(per_million_prompt_tokens=1, per_million_completion_tokens=2, per_call=odd)

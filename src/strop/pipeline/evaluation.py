@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from strop.chat import ChatTemplate
     from strop.evals import GateConfig, Price, Suite, SuiteResult
 
+_ODD = re.compile(r"[^A-Za-z0-9_-]+")
 SERVER_KEY = "STROP_SERVER_KEY"
 """The environment variable that holds a server's key, where it wants one."""
 Results = Mapping[str, "SuiteResult"]
@@ -109,8 +111,13 @@ def _suite(table: SuiteTable, workspace: Workspace, limit: int, split: str) -> S
         read_rows("grpo", table.tasks, workspace, columns=table.columns, split="test", limit=limit, dial=table.world)
     )
     benchmark = benchmark_of(table.tasks)
-    name = table.name or (benchmark.name if benchmark else Path(table.tasks.rstrip("/")).name.split(".")[0])
+    name = table.name or (benchmark.name if benchmark else _named_after(Path(table.tasks)))
     return task_suite(name, rows, _verifier(table, workspace))
+
+
+def _named_after(path: Path) -> str:
+    """The file's name without its ending, and without what a suite's name cannot hold."""
+    return _ODD.sub("-", path.name.lstrip(".").split(".")[0]).strip("-_") or "tasks"
 
 
 def _check_kind_table(table: SuiteTable) -> None:
