@@ -123,6 +123,7 @@ def test_too_few_items_exit_with_three(tmp_path: Path) -> None:
         (["new", "--config", "beside.toml"], "stands beside [gate]"),
         (["new", "--config", "suite.toml"], "did you mean `limit`"),
         (["new", "--config", "metric.toml"], "names no metric"),
+        (["strop:tiny", "--config", "unasked.toml"], "did you mean `schema_valid`"),
         (["new", "--config", "number.toml"], "is no table: 3"),
         (["new", "--evidence", "weighed", "--evidence", "weighed"], "is given twice"),
         (["torn"], "cannot use the results"),
@@ -144,6 +145,9 @@ def test_bad_input_exits_with_two_says_why_and_writes_nothing(tmp_path: Path, ar
     (tmp_path / "beside.toml").write_text("min_items = 3\n[gate]\nalpha = 0.01\n")
     (tmp_path / "suite.toml").write_text('suites = [{ tasks = "world:finance", limits = 3 }]\n')
     (tmp_path / "metric.toml").write_text('[thresholds]\n"finance.acuracy" = { min = 0.5 }\n')
+    (tmp_path / "unasked.toml").write_text(
+        'suites = ["world:finance"]\n[thresholds]\n"finance.schema_vald" = { min = 0.5 }\n'
+    )
     if arguments[-1] == "release@production":
         (tmp_path / "ask.toml").write_text('suites = ["world:arithmetic"]\n')
         arguments = [*arguments, "--config", "ask.toml"]

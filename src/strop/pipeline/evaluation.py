@@ -77,7 +77,8 @@ def load_suites(
 
 
 def check_suite_names(config: GateConfig, suites: Sequence[SuiteRun]) -> None:
-    """Refuse thresholds of suites that will not be evaluated, before anything is trained. Raises: RecipeError."""
+    """Refuse what the gate asks that its suites will not hold, before anything is trained. Raises: RecipeError."""
+    from strop.evals.gating.beforehand import check_beforehand
     from strop.evals.gating.keys import suite_named
 
     names = [run.suite.name for run in suites]
@@ -91,6 +92,7 @@ def check_suite_names(config: GateConfig, suites: Sequence[SuiteRun]) -> None:
                 where="[gate]",
                 do=(f"did you mean `{near}`? " if near else "") + f"the suites are called: {', '.join(names)}",
             )
+    check_beforehand(config, {run.suite.name: run.suite for run in suites})
 
 
 def _suite(table: SuiteTable, workspace: Workspace, limit: int, split: str) -> Suite:

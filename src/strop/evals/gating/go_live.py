@@ -66,6 +66,11 @@ class GoLive(BaseModel):
             raise ValueError("it asks nothing of an answer: name measures of `safe`, `schema_valid` or `grounded`")
         return self
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All measures that it asks."""
+        return (*self.safe, *self.schema_valid, *self.grounded)
+
 
 def go_live(item: ItemResult, rule: GoLive, result: SuiteResult) -> bool | None:
     """G of one item, over all of its samples; None where it could not be judged, by the verifier or by a judge."""

@@ -36,7 +36,7 @@ def threshold_places(key: str, candidate: Mapping[str, SuiteResult]) -> list[Pla
 
     Raises: RecipeError, naming the nearest, for what was not measured, and for what says nothing of quality.
     """
-    suite, metric, where = _parts(key)
+    suite, metric, where = parts_of(key)
     result = _suite(key, suite, candidate)
     known = [*result.metric_names(), *result.runtime()]
     if metric not in known:
@@ -55,7 +55,7 @@ def drop_places(key: str, candidate: Mapping[str, SuiteResult], *, table: str) -
     """
     if key.startswith(_DIMENSION) and table == "margins":
         return _dimension_places(key, candidate)
-    suite, metric, where = _parts(key)
+    suite, metric, where = parts_of(key)
     result = _suite(key, suite, candidate)
     if metric == "*" and table == "margins":
         rated = [name for name, rule in result.metrics.items() if rule.is_gate]
@@ -128,7 +128,8 @@ def unknown(what: str, word: str, known: Iterable[str]) -> RecipeError:
     return RecipeError(what, do=f"{do}known: {', '.join(known) or 'none'}; {_HOW}")
 
 
-def _parts(key: str) -> tuple[str, str, str | None]:
+def parts_of(key: str) -> tuple[str, str, str | None]:
+    """The suite, the metric and the slice that a key names; no suite if it is not one."""
     parts = _KEY.fullmatch(key)
     return (parts["suite"], parts["metric"], parts["where"]) if parts else ("", key, None)
 
@@ -171,5 +172,5 @@ def _applies(metric: str, where: str, result: SuiteResult) -> bool:
 
 def _precedence(key: str) -> tuple[bool, bool, bool]:
     """What comes later outdoes what came before."""
-    _, metric, where = _parts(key)
+    _, metric, where = parts_of(key)
     return (not key.startswith(_DIMENSION), metric != "*", "=" in (where or "="))

@@ -59,16 +59,7 @@ def compare(
     A slice that holds every item to which the metric applies is the whole again, and not compared a second time.
     Raises: RecipeError for keys that name nothing rated, and for a place with both a margin and a tolerated drop.
     """
-    margins = margins_by_place(config.margins, candidate)
-    drops = {
-        place: drop for key, drop in config.max_drop.items() for place in drop_places(key, candidate, table="max_drop")
-    }
-    for place in margins.keys() & drops.keys():
-        raise RecipeError(
-            f"`{place.key}` has a margin and a tolerated drop",
-            why="`max_drop` decides by the drop alone, and a margin asks for proof that it is smaller",
-            do="keep one of them",
-        )
+    margins, drops = asked_places(config, candidate)
     found: list[Comparison] = []
     for name, result in candidate.items():
         slices = result.slice_names()
@@ -84,6 +75,23 @@ def compare(
                     one = Comparison(place, tuple(inside), num_before, margins.get(place), drops.get(place))
                     found.append(_tested(one, config))
     return found
+
+
+def asked_places(
+    config: GateConfig, candidate: Mapping[str, SuiteResult]
+) -> tuple[dict[Place, float], dict[Place, float]]:
+    """The margin and the tolerated drop of every place that has one. Raises: as ``compare``."""
+    margins = margins_by_place(config.margins, candidate)
+    drops = {
+        place: drop for key, drop in config.max_drop.items() for place in drop_places(key, candidate, table="max_drop")
+    }
+    for place in margins.keys() & drops.keys():
+        raise RecipeError(
+            f"`{place.key}` has a margin and a tolerated drop",
+            why="`max_drop` decides by the drop alone, and a margin asks for proof that it is smaller",
+            do="keep one of them",
+        )
+    return margins, drops
 
 
 def _tested(found: Comparison, config: GateConfig) -> Comparison:

@@ -34,7 +34,8 @@ def check_threshold(
         value = result.runtime()[place.metric]
         rate = Rate(value, 0 if value is None else len(result.items), None)
     items = result.within(place.where)
-    _require_reachable(place, threshold, result, items)
+    is_share = _is_share(place.metric, result, items)
+    require_reachable(place, threshold, is_share=is_share, is_runtime=place.metric in result.runtime())
     check = _against(place.key, rate, threshold, _named(items, place.metric, threshold), config)
     check = _too_few_for_the_bound(place, rate, threshold, items, check) or check
     missing = None if check.outcome == "BLOCK" else alone(place, place.key, candidate)
@@ -46,14 +47,8 @@ def check_go_live(rule: GoLive, candidate: Mapping[str, SuiteResult], config: Ga
 
     Raises: RecipeError if the rule names a suite, measure or slice that is not there.
     """
-    result = candidate.get(rule.suite)
-    if result is None:
-        raise unknown("the gate's `go_live` names no suite that was evaluated", rule.suite, candidate)
-    names = (*rule.safe, *rule.schema_valid, *rule.grounded)
-    for name in names:
-        if name not in result.metrics:
-            raise unknown(f"`go_live` names `{name}`, which suite {rule.suite} does not rate", name, result.metrics)
-        require_gate("`go_live`", name, result)
+    result = require_go_live(rule, candidate)
+    names = rule.names
     good = {item.id: go_live(item, rule, result) for item in result.items}
     checks = []
     for where, floor in [(None, rule.min), *_floors(rule, result).items()]:
@@ -66,6 +61,19 @@ def check_go_live(rule: GoLive, candidate: Mapping[str, SuiteResult], config: Ga
     asked = [Place(rule.suite, name, None) for name in names]
     without = [check for place in asked if (check := alone(place, f"go_live: {place.key}", candidate))]
     return [*checks, *without]
+
+
+def require_go_live(rule: GoLive, candidate: Mapping[str, SuiteResult]) -> SuiteResult:
+    """The rule's suite. Raises: RecipeError if the rule names a suite, measure or slice that is not there."""
+    result = candidate.get(rule.suite)
+    if result is None:
+        raise unknown("the gate's `go_live` names no suite that was evaluated", rule.suite, candidate)
+    for name in rule.names:
+        if name not in result.metrics:
+            raise unknown(f"`go_live` names `{name}`, which suite {rule.suite} does not rate", name, result.metrics)
+        require_gate("`go_live`", name, result)
+    _floors(rule, result)
+    return result
 
 
 def _never_applied(suite: str, name: str) -> Check:
@@ -128,20 +136,21 @@ def _told(rate: Rate, threshold: Threshold) -> str:
 # ----------------------------------------------------------------------------------------------- what cannot be met
 
 
-def _require_reachable(place: Place, threshold: Threshold, result: SuiteResult, items: Sequence[ItemResult]) -> None:
+def require_reachable(place: Place, threshold: Threshold, *, is_share: bool, is_runtime: bool) -> None:
     """Refuse what no answers could meet: beyond the ends of a share, or a bound exactly on one. Raises: RecipeError."""
-    is_share = _is_share(place.metric, result, items)
     why = None
-    if threshold.max is not None and threshold.max < 0 and (is_share or place.metric in result.runtime()):
+    do = "write a share between 0 and 1: 0.95 for 95 %"
+    if threshold.max is not None and threshold.max < 0 and (is_share or is_runtime):
         why = f"{place.metric} is never below 0, and at most {threshold.max:g} is asked"
+        do = do if is_share else "write a `max` above 0"
     elif is_share and threshold.min is not None and threshold.min > 1:
         why = f"every value of {place.metric} lies between 0 and 1, and at least {threshold.min:g} is asked"
+        do = f"write {threshold.min / 100:g} for {threshold.min:g} %" if 2 <= threshold.min <= 100 else do
     elif is_share and threshold.on == "bound" and (threshold.min == 1 or threshold.max == 0):
         why = "an interval's bound reaches 0 or 1 with no number of items"
+        do = 'remove `on = "bound"` to ask it of the value, or ask less than all: `min = 0.99`, `max = 0.01`'
     if why is not None:
-        raise RecipeError(
-            f"the gate's threshold of `{place.key}` cannot be met", why=why, do="correct it, or ask `on` the value"
-        )
+        raise RecipeError(f"the gate's threshold of `{place.key}` cannot be met", where="[gate]", why=why, do=do)
 
 
 def _is_share(metric: str, result: SuiteResult, items: Sequence[ItemResult]) -> bool:
