@@ -10,6 +10,7 @@ import pytest
 from labelling import judge_as, results, two
 from strop.data import read_preferences
 from strop.evals.gating.evidence_folder import write_evidence_json
+from strop.evals.judging import pair_anchors, read_anchors
 from strop.evals.people import Plan, Session
 
 
@@ -32,6 +33,41 @@ def test_a_session_is_reported_exported_and_becomes_evidence(strop, tmp_path: Pa
     done = strop("label", "export", "s", "pairs.jsonl")
     assert "wrote 40 pairs" in done.out
     assert len(read_preferences(tmp_path / "pairs.jsonl")) == 40
+
+
+def test_where_no_annotator_counts_there_is_no_win_rate_and_nothing_is_exported(strop, tmp_path: Path) -> None:
+    new, old = results("c", ["same"] * 7 + [f"new {i}" for i in range(7)]), results("b", ["same"] * 7 + ["old"] * 7)
+    session = Session.create(tmp_path / "s", new, old, plan=Plan(num_pairs=14))
+    judge_as(session, "bob", lambda place: "tie")
+    told = strop("label", "report", "s", "--output", "out")
+    assert told.code == 3
+    assert "no annotator counts" in told.out
+    assert "there is no win rate" in told.out
+    assert "candidate against baseline" not in told.out, "the table of win rates"
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["overall"]["value"] is None
+    assert (report["num_identical"], report["num_unjudged"], report["slices"]) == (7, 7, {})
+    people = json.loads((tmp_path / "out" / "evidence.json").read_text())["people"]
+    assert (people["wins"], people["ties"], people["num_identical"]) == (0, 0, 0)
+    for form in ("pairs", "anchors"):
+        done = strop("label", "export", "s", "x.jsonl", "--as", form)
+        assert (done.code, "no annotator counts" in done.err) == (2, True)
+        assert not (tmp_path / "x.jsonl").exists()
+
+
+def test_a_session_becomes_anchors_that_hold_a_judge_of_pairs(strop, tmp_path: Path) -> None:
+    session = Session.create(tmp_path / "s", *two(6), plan=Plan(num_pairs=6, repeat=0, attention=0))
+    judge_as(session, "ann", lambda place: "candidate" if place.pair.number < 2 else "baseline")
+    judge_as(session, "bob", lambda place: "baseline" if place.pair.number < 5 else "tie")
+    done = strop("label", "export", "s", "anchors.jsonl", "--as", "anchors")
+    assert done.code == 0, done.err
+    assert "wrote 6 anchors of 3 pairs" in done.out  # the first two: one vote each; the last: 3/4
+    held = read_anchors(tmp_path / "anchors.jsonl")
+    assert {anchor.label for anchor in held if anchor.text.startswith("the baseline says")} == {True}
+    assert len(pair_anchors(held)) == 3
+    assert "of 4 pairs" in strop("label", "export", "s", "a.jsonl", "--as", "anchors", "--min-share", 0.7).out
+    refused = strop("label", "export", "s", "b.jsonl", "--as", "anchors", "--min-annotators", 3)
+    assert (refused.code, (tmp_path / "b.jsonl").exists()) == (2, False)
 
 
 def test_evidence_of_another_kind_is_not_overwritten(strop, tmp_path: Path) -> None:

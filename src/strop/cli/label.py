@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from unicodedata import normalize
@@ -16,12 +17,20 @@ from strop.pipeline.workspace import require_writable
 if TYPE_CHECKING:
     from strop.evals.people import PeopleReport, Session
 
+_INSUFFICIENT = 3
 _MIN_REPEATS = 5
 """Fewer say nothing of a habit."""
 Folder = Annotated[Path, typer.Argument(metavar="SESSION", help="The folder of a session.")]
 MaxMissed = Annotated[
     float, typer.Option(min=0, max=1, help="Annotators who miss more of their attention checks do not count.")
 ]
+
+
+class As(StrEnum):
+    """What an export is for."""
+
+    PAIRS = "pairs"
+    ANCHORS = "anchors"
 
 
 class _ServesByDefault(TyperGroup):
@@ -38,7 +47,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(cls=_ServesByDefault, no_args_is_help=True)
     group.command("serve", help="Make or continue a session and serve its page (also without the word `serve`).")(serve)
     group.command("report", help="Win rates, agreement, what swayed people; --output for the gate.")(report)
-    group.command("export", help="Pairs for DPO: prompt, chosen, rejected, and who said so.")(export)
+    group.command("export", help="Pairs for DPO, with who said so; or anchors for a judge.")(export)
     app.add_typer(group, name="label", help="People compare two models' answers, blind, in the browser.")
 
 
@@ -99,7 +108,7 @@ def report(
         Path | None, typer.Option(help="A folder for report.json and evidence.json (`strop gate --evidence`).")
     ] = None,
 ) -> None:
-    """Print what people said; write it with --output."""
+    """Print what people said; write it with --output. Exit 3 where nobody's word counts."""
     from strop.evals.gating.evidence_folder import require_evidence_folder
     from strop.evals.people import analyse, write_people_evidence
     from strop.evals.people.evidence import KIND
@@ -112,33 +121,50 @@ def report(
         require_evidence_folder(output, KIND)
     opened = _open(session)
     found = analyse(opened, max_missed=max_missed)
-    for shown in people_tables(found, seed=opened.plan.seed):
-        console.make_console().print(console_table(shown))
-    for line in _told(found):
-        console.say(line)
-    if output is not None:
+    wrote: list[Path] = []
+    if output is not None:  # before anything is printed: whoever reads may leave
         write_json(output / "report.json", found.to_json())
-        console.say(f"wrote {output / 'report.json'}")
-        console.say(f"wrote {write_people_evidence(output, found.evidence())}")
+        wrote = [output / "report.json", write_people_evidence(output, found.evidence())]
+    tables = people_tables(found, seed=opened.plan.seed)
+    for shown in tables if found.tallies else tables[1:2]:  # the annotators alone where nobody's word counts
+        console.make_console().print(console_table(shown))
+    for line in [*_told(found), *(f"wrote {path}" for path in wrote)]:
+        console.say(line)
+    if not found.tallies:
+        raise typer.Exit(_INSUFFICIENT)
 
 
 def export(
     session: Folder,
     output: Annotated[Path, typer.Argument(metavar="FILE", help="The JSONL to write.")],
-    min_share: Annotated[float, typer.Option(min=0, max=1, help="Share of a pair's votes that must agree.")] = 0.6,
+    as_: Annotated[As, typer.Option("--as", help="pairs: for DPO; anchors: for `strop judge --anchors`.")] = As.PAIRS,
+    min_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Of a pair's votes that must agree; if absent 0.6, for anchors 1."),
+    ] = None,
     min_annotators: Annotated[int, typer.Option(min=1, help="Votes that a pair must have.")] = 1,
     max_missed: MaxMissed = 0.25,
 ) -> None:
-    """Write preference pairs, and say what was left out."""
-    from strop.evals.people import analyse, write_preferences
+    """Write what people said, and say what was left out; nothing to write is refused."""
+    from strop.evals.judging import write_anchors
+    from strop.evals.people import analyse, anchors, write_preferences
 
     require_writable(output.parent)
     opened = _open(session)
     found = analyse(opened, max_missed=max_missed)
-    done = write_preferences(output, opened, found, min_share=min_share, num_annotators=min_annotators)
+    if as_ is As.ANCHORS:
+        held = anchors(opened, found, min_share=1 if min_share is None else min_share, num_annotators=min_annotators)
+        _require_some(len(held), found, "no pair is decided so clearly")
+        write_anchors(output, held)
+        console.say(f"wrote {len(held)} anchors of {len(held) // 2} pairs to {output}")
+        return
+    share = 0.6 if min_share is None else min_share
+    done = write_preferences(output, opened, found, min_share=share, num_annotators=min_annotators)
+    left_out = ", ".join(f"{count} {why}" for why, count in sorted(done.dropped.items()))
+    _require_some(done.num_written, found, f"left out: {left_out}")
     console.say(f"wrote {done.num_written} pairs to {output}")
     if done.dropped:
-        console.say("left out: " + ", ".join(f"{count} {why}" for why, count in sorted(done.dropped.items())))
+        console.say(f"left out: {left_out}")
 
 
 # ---------------------------------------------------------------------------------------------------------------- parts
@@ -226,9 +252,31 @@ def _progress(session: Session) -> list[str]:
     return [f"{name}: {sum(one == name for one, _ in judged)} of {total} judged" for name in names]
 
 
+def _require_some(num_written: int, found: PeopleReport, why: str) -> None:
+    """Raise RecipeError for an export of nothing."""
+    if num_written:
+        return
+    if not found.tallies:
+        why = _nobody(found)
+    raise RecipeError(
+        "there is nothing to export, and nothing was written",
+        why=why,
+        do="let people judge more; `strop label report` says who does not count",
+    )
+
+
+def _nobody(found: PeopleReport) -> str:
+    """Why no pair has a vote that counts."""
+    if found.excluded and len(found.excluded) == len(found.annotators):
+        return "no annotator counts: each missed too many attention checks"
+    return "nobody who counts has judged a pair"
+
+
 def _told(found: PeopleReport) -> list[str]:
     """What the tables do not say."""
     lines = [f"session {found.session}"]
+    if not found.tallies:
+        lines.append(f"{_nobody(found)}; there is no win rate")
     for name in found.excluded:
         one = found.annotators[name].attention
         lines.append(f"{name} does not count: {one.missed} of {one.shown} attention checks missed")

@@ -43,11 +43,11 @@ def write_preferences(
     """Write ``{"prompt": …, "chosen": …, "rejected": …}`` rows, which ``strop.data.read_preferences`` reads.
 
     A pair is written where the preferred answer has at least ``min_share`` of its votes (a tie is half a vote for each)
-    from at least ``num_annotators`` people. ``provenance`` names session, item, models, votes and voters.
+    from at least ``num_annotators`` people; no file where no pair is left. ``provenance`` names session, item, models,
+    votes and voters.
     Raises: RecipeError for a share of ½ or less, OutputError.
     """
-    if not 0.5 < min_share <= 1:
-        raise RecipeError(f"a share of {min_share} is no preference", do="ask for more than 0.5, up to 1")
+    _require_preference(min_share)
     rows: list[dict[str, Any]] = []
     dropped: Counter[str] = Counter()
     voters = _voters(session, report.max_missed)
@@ -61,22 +61,29 @@ def write_preferences(
             dropped[why or "unparsable"] += 1
         else:
             rows.append(row)
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    if rows:
+        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return Exported(num_written=len(rows), dropped=dict(dropped))
 
 
-def anchors(session: Session, report: PeopleReport, *, min_share: float = 1.0) -> tuple[Anchor, ...]:
+def anchors(
+    session: Session, report: PeopleReport, *, min_share: float = 1.0, num_annotators: int = 1
+) -> tuple[Anchor, ...]:
     """Both answers of every decided pair: the preferred one as passing, the other as not.
 
     The label says "the better of these two", not "good in itself": fit to hold a judge to people's order. Only pairs on
-    whose better side at least ``min_share`` of the votes lie.
+    whose better side at least ``min_share`` of the votes of at least ``num_annotators`` people lie.
+    Raises: RecipeError for a share of ½ or less.
     """
+    _require_preference(min_share)
     from strop.verifiers.anchors import Anchor  # brings numpy, and recipes are read without it
 
     found = []
     for pair in session.pairs:
         votes = report.tallies.get(pair.number)
-        if votes is None or max(votes.share, 1 - votes.share) < min_share or votes.share == 0.5:
+        if votes is None or votes.num_votes < num_annotators:
+            continue
+        if max(votes.share, 1 - votes.share) < min_share or votes.share == 0.5:
             continue
         task = Task(
             id=pair.item,
@@ -90,6 +97,11 @@ def anchors(session: Session, report: PeopleReport, *, min_share: float = 1.0) -
             Anchor(task=task, text=pair.baseline, label=votes.share < 0.5),
         ]
     return tuple(found)
+
+
+def _require_preference(min_share: float) -> None:
+    if not 0.5 < min_share <= 1:
+        raise RecipeError(f"a share of {min_share} is no preference", do="ask for more than 0.5, up to 1")
 
 
 def _why_dropped(pair: Pair, found: Tally | None, min_share: float, num_annotators: int) -> str:

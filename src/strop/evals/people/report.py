@@ -94,7 +94,7 @@ class PeopleReport:
     num_unjudged: int
     """Pairs that nobody who counts has judged."""
     overall: WinRate
-    """Identical pairs count as ties."""
+    """Identical pairs count as ties, once somebody who counts has judged another one."""
     slices: Mapping[str, WinRate]
     aspects: Mapping[str, WinRate]
     annotators: Mapping[str, AnnotatorReport]
@@ -124,7 +124,7 @@ class PeopleReport:
             wins=self.overall.wins,
             ties=self.overall.ties,
             losses=self.overall.losses,
-            num_identical=self.num_identical,
+            num_identical=self.num_identical if self.tallies else 0,
             annotators=tuple(name for name in self.annotators if name not in self.excluded),
             excluded=self.excluded,
             last=self.last,
@@ -161,7 +161,8 @@ def analyse(session: Session, *, max_missed: float = MAX_MISSED) -> PeopleReport
     firsts = [one for one in kept if one.pair.role == "pair"]
     counted = tallies(kept)
     verdicts: dict[int, Vote] = {number: found.vote for number, found in counted.items()}
-    verdicts |= {pair.number: "tie" for pair in session.pairs if pair.role == "identical"}
+    if counted:  # alone they are nobody's word
+        verdicts |= {pair.number: "tie" for pair in session.pairs if pair.role == "identical"}
     sample = [pair for pair in session.pairs if pair.role in ("pair", "identical")]
     kappa, num_fleiss = fleiss(kept)
     history = [one for one in session.history() if one.annotator not in excluded]
@@ -173,7 +174,7 @@ def analyse(session: Session, *, max_missed: float = MAX_MISSED) -> PeopleReport
         baseline=session.baseline,
         num_pairs=len(sample),
         num_identical=sum(pair.role == "identical" for pair in sample),
-        num_unjudged=len(sample) - len(verdicts),
+        num_unjudged=sum(pair.role == "pair" and pair.number not in counted for pair in sample),
         overall=win_rate_of(verdicts.values()),
         slices=_slices(session, verdicts),
         aspects={aspect.name: _aspect(firsts, aspect.name) for aspect in session.rubric.aspects},
