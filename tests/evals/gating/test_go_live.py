@@ -93,6 +93,21 @@ def test_the_mean_and_every_floor_must_hold() -> None:
     assert failed.numbers["items"] == ["i90", "i91", "i92", "i93", "i94"]
 
 
+def test_a_check_that_failed_tells_how_many_items_fail_each_condition() -> None:
+    """64 too slow, of which one is invalid too, and one unsafe: 65 of 120 fail, and one could not be judged."""
+    items = [item(n, accuracy=1.0, schema_valid=float(n > 0), latency_s=1.5) for n in range(64)]
+    items += [item(64, accuracy=1.0, violation=1.0, schema_valid=1.0), item(120, state="timeout")]
+    items += [item(n, accuracy=1.0, violation=0.0, schema_valid=1.0) for n in range(65, 120)]
+    decision = released(result(items=items, metrics=METRICS))
+    found = next(check for check in decision.checks if check.name == "finance.go_live")
+    assert found.outcome == "BLOCK"
+    assert found.numbers["failed"] == {"latency": 64, "safe": 1, "schema_valid": 1}
+    assert found.numbers["num_failed"] == 65
+    assert found.reason.endswith("failed; of 65 that may not go live: latency 64, safe 1, schema_valid 1")
+    held = next(check for check in released(by_boundary({})).checks if check.name == "finance.go_live")
+    assert "may not go live" not in held.reason
+
+
 def test_a_cost_limit_without_a_price_is_insufficient_and_never_a_pass() -> None:
     items = [item(n, accuracy=1.0) for n in range(120)]
     rule = RULE.model_copy(update={"max_cost": 0.01})

@@ -74,27 +74,48 @@ class GoLive(BaseModel):
 
 def go_live(item: ItemResult, rule: GoLive, result: SuiteResult) -> bool | None:
     """G of one item, over all of its samples; None where it could not be judged, by the verifier or by a judge."""
-    from strop.evals.judging.rubric import PREFIX  # the judge needs numpy, and recipes are read without
-
-    graded = bool(item.samples) and all(sample.is_graded for sample in item.samples)
-    is_timed = rule.max_latency_s is None or "imported" not in result.surroundings  # nobody measured those
-    costs = [sample.cost for sample in item.samples if sample.cost is not None]
-    cost = max(costs, default=None) if len(costs) == len(item.samples) else None
-
-    def holds(names: tuple[str, ...]) -> bool | None:
-        found = [(name, sample.measures.get(name)) for name in names for sample in item.samples]
-        best = {name: 1.0 if result.metrics[name].direction == "higher" else 0.0 for name in names}
-        if any(value is not None and value != best[name] for name, value in found):
-            return False
-        unjudged = any(value is None and name.startswith(PREFIX) for name, value in found)
-        return None if unjudged or not graded else True
-
+    latency_s, cost = _spent(item, rule, result)
     return is_releasable(
-        safe=holds(rule.safe),
-        schema_valid=holds(rule.schema_valid),
-        grounded=holds(rule.grounded),
-        latency_s=max((sample.latency_s for sample in item.samples), default=0.0) if is_timed else None,
-        cost=0.0 if rule.max_cost is None else cost,
+        safe=_holds(rule.safe, item, result),
+        schema_valid=_holds(rule.schema_valid, item, result),
+        grounded=_holds(rule.grounded, item, result),
+        latency_s=latency_s,
+        cost=cost,
         max_latency_s=math.inf if rule.max_latency_s is None else rule.max_latency_s,
         max_cost=math.inf if rule.max_cost is None else rule.max_cost,
     )
+
+
+def conditions_failed(item: ItemResult, rule: GoLive, result: SuiteResult) -> list[str]:
+    """Which of safe, schema_valid, grounded, latency and cost an item fails: why its G is False."""
+    latency_s, cost = _spent(item, rule, result)
+    held = {
+        "safe": _holds(rule.safe, item, result),
+        "schema_valid": _holds(rule.schema_valid, item, result),
+        "grounded": _holds(rule.grounded, item, result),
+        "latency": latency_s is None or rule.max_latency_s is None or latency_s <= rule.max_latency_s,
+        "cost": cost is None or rule.max_cost is None or cost <= rule.max_cost,
+    }
+    return [name for name, one in held.items() if one is False]
+
+
+def _holds(names: tuple[str, ...], item: ItemResult, result: SuiteResult) -> bool | None:
+    """Whether each measure has its best value wherever it applies; None where that was not judged."""
+    from strop.evals.judging.rubric import PREFIX  # the judge needs numpy, and recipes are read without
+
+    found = [(name, sample.measures.get(name)) for name in names for sample in item.samples]
+    best = {name: 1.0 if result.metrics[name].direction == "higher" else 0.0 for name in names}
+    if any(value is not None and value != best[name] for name, value in found):
+        return False
+    graded = bool(item.samples) and all(sample.is_graded for sample in item.samples)
+    unjudged = any(value is None and name.startswith(PREFIX) for name, value in found)
+    return None if unjudged or not graded else True
+
+
+def _spent(item: ItemResult, rule: GoLive, result: SuiteResult) -> tuple[float | None, float | None]:
+    """The slowest answer's seconds and the dearest one's cost; None where a limit asks what nobody measured."""
+    is_timed = rule.max_latency_s is None or "imported" not in result.surroundings
+    costs = [sample.cost for sample in item.samples if sample.cost is not None]
+    cost = max(costs, default=None) if len(costs) == len(item.samples) else None
+    latency_s = max((sample.latency_s for sample in item.samples), default=0.0) if is_timed else None
+    return latency_s, 0.0 if rule.max_cost is None else cost

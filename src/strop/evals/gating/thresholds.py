@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from strop.errors import RecipeError
 from strop.evals.gating.companions import alone, beside
 from strop.evals.gating.config import GateConfig, Threshold
-from strop.evals.gating.go_live import GoLive, go_live
+from strop.evals.gating.go_live import GoLive, conditions_failed, go_live
 from strop.evals.gating.keys import Place, require_gate, slices_of, unknown
 from strop.evals.metrics import mean
 from strop.evals.results import ItemResult, Rate, SuiteResult
@@ -56,11 +58,23 @@ def check_go_live(rule: GoLive, candidate: Mapping[str, SuiteResult], config: Ga
         values = {item.id: g for item in result.within(where) if (g := good[item.id]) is not None}
         rate = Rate(mean([float(g) for g in values.values()]), len(values), None)
         named = [item_id for item_id, g in values.items() if not g]
-        checks.append(_against(key, rate, Threshold(min=floor), named, config))
+        asked = _against(key, rate, Threshold(min=floor), named, config)
+        checks.append(_with_conditions(asked, rule, result, [i for i in result.within(where) if good[i.id] is False]))
     checks += [_never_applied(rule.suite, name) for name in names if all(i.value(name) is None for i in result.items)]
-    asked = [Place(rule.suite, name, None) for name in names]
-    without = [check for place in asked if (check := alone(place, f"go_live: {place.key}", candidate))]
+    places = [Place(rule.suite, name, None) for name in names]
+    without = [check for place in places if (check := alone(place, f"go_live: {place.key}", candidate))]
     return [*checks, *without]
+
+
+def _with_conditions(check: Check, rule: GoLive, result: SuiteResult, bad: Sequence[ItemResult]) -> Check:
+    """The check with how many of the items that may not go live fail each condition."""
+    counts = Counter(name for item in bad for name in conditions_failed(item, rule, result))
+    if not counts:
+        return check
+    most_first = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    told = ", ".join(f"{name} {count}" for name, count in most_first)
+    numbers = {**check.numbers, "num_failed": len(bad), "failed": dict(most_first)}
+    return replace(check, reason=f"{check.reason}; of {len(bad)} that may not go live: {told}", numbers=numbers)
 
 
 def require_go_live(rule: GoLive, candidate: Mapping[str, SuiteResult]) -> SuiteResult:
