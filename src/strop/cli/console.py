@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -20,10 +21,17 @@ _SHOWN = ("loss", "pass_rate", "validation_loss", "accuracy", "margin", "mean_re
 _EVALUATING = ("passed", "items_per_s", "cost")
 
 
+class _Console(Console):
+    """Goes on where nobody reads any more (``| head``): what is still to be written is, and the exit code stands."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 def make_console(*, stderr: bool = False) -> Console:
     """A console as wide as the terminal, or 120 columns in a file or pipe; brackets are text, never markup."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, markup=False, width=None if stream.isatty() else _PLAIN_WIDTH)
+    return _Console(stderr=stderr, highlight=False, markup=False, width=None if stream.isatty() else _PLAIN_WIDTH)
 
 
 def say(text: str) -> None:

@@ -58,20 +58,23 @@ def gate(
         found = results_of(candidate, file, here, bars)
         before = None
         if baseline is not None:
-            before = results_of(baseline, file, here, bars)
+            before = results_of(baseline, file, here, bars, found)
         elif file.baseline is not None:
-            before = results_of(file.baseline, file, Workspace(home=here.home, root=file.root.absolute()), bars)
+            root = Workspace(home=here.home, root=file.root.absolute())
+            before = results_of(file.baseline, file, root, bars, found)
     heard = [read_evidence(folder, found, before) for folder in evidence or ()]
     heard += hear(file.evidence, found, Workspace(home=here.home, root=file.root.absolute()), before)
     heard += held_out_evidence(found, before, file.config, here)
     decision = decide(found, before, file.config, heard)
     # first: a kill in between leaves a look that nobody had, and never a decision whose look is not counted
     record_looks(here.looks, found, outcome=decision.outcome, who=who or user())
-    console.make_console().print(*told_decision(decision), sep="\n")
-    if output is not None:
+    path = None
+    if output is not None:  # before anything is printed: whoever reads may leave
         for side, results in (("candidate", found), ("baseline", before)):
             _save(output / GATE_RESULTS / side, results)
         path = write_gate_report(output, decision, found, before, file.config, heard, who=who or user())
+    console.make_console().print(*told_decision(decision), sep="\n")
+    if path is not None:
         console.say(f"wrote {path} and {path.with_suffix('.html').name}")
     isolation.say_weaker_tier()
     raise typer.Exit(decision.exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _KEY = "STROP_JUDGE_KEY"
 _INSUFFICIENT = 3
+_NUM_REASONS = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -89,15 +91,16 @@ def judge(
 
 
 def _written(output: Path, results: Sequence[JudgeResult]) -> bool:
-    """Print and write all of it; whether the judge's word counts."""
+    """Write and print all of it; whether the judge's word counts."""
     from strop.evals.judging import JudgeEvidence, write_anchor_report, write_judge_evidence
 
     evidence = [JudgeEvidence(result=result) for result in results]
-    for one in evidence:
-        _print(one)
     if (stood := results[0].standing.now) is not None:
         write_anchor_report(output / "anchor_report.json", stood)
-    console.say(f"wrote {write_judge_evidence(output, results)}")
+    path = write_judge_evidence(output, results)  # before anything is printed: whoever reads may leave
+    for one in evidence:
+        _print(one)
+    console.say(f"wrote {path}")
     return not any(one.problems for one in evidence)
 
 
@@ -153,13 +156,35 @@ def _print(evidence: JudgeEvidence) -> None:
     table = Table(
         "where", "win rate", "95 %", "wins", "losses", "ties", "undecided", "ungraded", title=f"judge of {result.suite}"
     )
-    for where in [None, *result.slice_names()]:
-        table.add_row(where or "all", *_cells(result.win_rate(where)))
-    screen = console.make_console()
-    screen.print(table)
+    table.add_row("all", *_cells(result.win_rate()))
+    slices = {where: result.win_rate(where) for where in result.slice_names()}
+    for where, rate in slices.items():
+        if rate.value is not None:
+            table.add_row(where, *_cells(rate))
+    console.make_console().print(table)
+    if bare := sum(rate.value is None for rate in slices.values()):
+        console.say(f"{bare} of {len(slices)} slices have no item that could be judged")
+    for line in _ungraded(result):
+        console.say(line)
     console.say(evidence.told())
     stands = f"nothing follows: {'; '.join(evidence.problems)}" if evidence.problems else f"the judge {result.standing}"
     console.say(stands)
+
+
+def _ungraded(result: JudgeResult) -> list[str]:
+    """Why items have no outcome, with counts, and an example of what the judge said."""
+    from strop.verifiers.judge import SAID
+
+    reasons = [(item, *item.reason.partition(SAID)[::2]) for item in result.items if item.outcome is None]
+    if not reasons:
+        return []
+    counts = Counter(why or item.state for item, why, _ in reasons).most_common()
+    shown = [f"{count} because {why}" for why, count in counts[:_NUM_REASONS]]
+    if len(counts) > _NUM_REASONS:
+        shown.append(f"{sum(count for _, count in counts[_NUM_REASONS:])} for other reasons")
+    lines = [f"ungraded: {'; '.join(shown)}"]
+    lines += [f"of {item.id} the judge said: {said}" for item, _, said in reasons if said][:1]
+    return lines
 
 
 def _cells(rate: WinRate) -> tuple[str, ...]:

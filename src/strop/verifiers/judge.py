@@ -15,6 +15,9 @@ from strop.verifiers.judge_model import JudgeModel, Question, Reply
 if TYPE_CHECKING:
     from strop.statistics import Interval
 
+SAID = "; it said: "
+"""Between the reason why a comparison has no outcome and what the judge said."""
+_NUM_SHOWN = 80
 _TRUNCATED = Verdict(score=0.0, passed=False, reasons=("truncated",))
 _EMPTY = Verdict(score=0.0, passed=False, state="unparsable", reasons=("empty answer",))
 Outcome = Literal["win", "loss", "tie", "undecided"]
@@ -228,13 +231,19 @@ _OUTCOMES: Mapping[tuple[str, str], Outcome] = {
 }
 
 
+def _excerpt(reply: Reply) -> str:
+    """The beginning of what the judge said, in one line; empty where it said nothing."""
+    said = " ".join(reply.text.replace(reply.nonce, "…").split())
+    return f"{SAID}{said[:_NUM_SHOWN]}{'…' if len(said) > _NUM_SHOWN else ''}" if said else ""
+
+
 def _compared(first: Reply, second: Reply) -> Comparison:
     said = []
     for reply in (first, second):
         verdicts = reply.verdicts()
         if reply.state != "graded" or len(verdicts) != 1 or verdicts[0] not in _FIRST:
             state = "unparsable" if reply.state == "graded" else reply.state
-            reason = reply.reason or f"the judge gave {verdicts or 'nothing'}"
+            reason = (reply.reason or f"the judge gave {verdicts or 'nothing'}") + _excerpt(reply)
             return Comparison(outcome=None, failure=Verdict(score=None, passed=False, state=state, reasons=(reason,)))
         said.append(verdicts[0])
     return Comparison(outcome=_OUTCOMES.get((said[0], said[1]), "undecided"), said=tuple(said))

@@ -26,6 +26,8 @@ GOOD, BAD = "a good answer", "a poor one"
 class Judge(BaseHTTPRequestHandler):
     """Prefers what says good."""
 
+    said = staticmethod(str)
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
@@ -33,7 +35,8 @@ class Judge(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         asked = body["messages"][-1]["content"]
         first, second = (("good" in material_of(asked)[key]) for key in ("FIRST", "SECOND"))
-        said = f"VERDICT {nonce_of(asked)}: {'TIE' if first == second else 'FIRST' if first else 'SECOND'}"
+        verdict = "TIE" if first == second else "FIRST" if first else "SECOND"
+        said = self.said(f"VERDICT {nonce_of(asked)}: {verdict}")
         choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
         content = json.dumps({"model": body["model"], "choices": [choice]}).encode()
         self.send_response(200)
@@ -143,6 +146,20 @@ def test_bad_input_is_told_before_the_judge_is_asked(strop: Strop, server: str, 
     code, _, err = judge(strop, server.replace("//", "//me:hunter2@"), "judged")
     assert (code, "has a name or password in it" in err, "hunter2" in err) == (2, True, False)
     assert not (folders / "judged").exists()
+
+
+def test_why_items_are_ungraded_is_told_with_counts_and_an_example(
+    strop: Strop, server: str, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Judge, "said", staticmethod(lambda verdict: "I would rather not say.\nBoth are fine."))
+    save(folders / "candidate", [BAD, GOOD] * 60, "new")
+    code, out, _ = judge(strop, server, "judged", "--anchors", "anchors.jsonl")
+    assert code == 3
+    assert "ungraded: 60 because the judge gave nothing\n" in out  # the other 60 answers are the same
+    assert "of i000 the judge said: I would rather not say. Both are fine." in out
+    assert "kind=odd" in out
+    assert "kind=even" not in out
+    assert "1 of 2 slices have no item that could be judged" in out
 
 
 @pytest.mark.slow
