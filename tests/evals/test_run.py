@@ -217,3 +217,17 @@ def test_code_is_not_sampled_where_nothing_isolates_it(
     with pytest.raises(SandboxError, match="no sound sandbox"):
         evaluate(parrot, TEMPLATE, task_suite("code", tasks(1), make(CodeAnswer())), model_digest="m", params=GREEDY)
     assert parrot.asked == []
+
+
+def test_what_was_not_graded_is_no_failure_in_the_progress(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def score(answer):\n    if answer > 5:\n        raise ValueError('no')\n    return answer == 1\n"
+    )
+    told: list[dict[str, float]] = []
+    with load_user_verifier(f"{tmp_path / 'mine.py'}:score", on_error="record", timeout_s=30) as verify:
+        run(
+            task_suite("mine", tasks(7, 1, 0), verify),
+            num_requests=1,
+            progress=lambda label, done, total, metrics: told.append(dict(metrics)),
+        )
+    assert [one.get("passed") for one in told] == [None, 1.0, 0.5]

@@ -14,6 +14,8 @@ from strop.cli.train import read_pair
 from strop.errors import RecipeError
 from strop.pipeline.workspace import Workspace, require_writable
 
+LONG_DRAW = 2000
+"""From so many items on, drawing a world's tasks takes long enough to be told."""
 _ODD = re.compile(r"[^A-Za-z0-9_.-]+")
 """What a suite's name cannot hold."""
 
@@ -44,7 +46,13 @@ def evaluate(
     server: Annotated[
         str | None, typer.Option(help="http://HOST/v1#NAME answers; MODEL gives tokenizer and template.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Where results_*.json and samples_*.jsonl go.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where results_*.json and samples_*.jsonl go; an answer's latency_s is "
+            "the time of the batch in which it was answered, on this machine under its load."
+        ),
+    ] = None,
 ) -> None:
     """Print a table a suite, and write per-item results with --output."""
     from strop.evals.costs import spent
@@ -54,6 +62,7 @@ def evaluate(
     from strop.pipeline.recipe import SuiteTable
     from strop.pipeline.repeats import repeats_table
     from strop.pipeline.sources import parse_columns
+    from strop.pipeline.suite_notes import MAX_DRAWN_ITEMS, is_drawn, score_notes, suite_notes
     from strop.pipeline.summary import console_table, short_name, suite_table
 
     if output is not None:
@@ -75,12 +84,21 @@ def evaluate(
         for tasks, name in zip(suite, _names(suite), strict=True)
     ]
     workspace = Workspace.here()
+    for table in tables:
+        if LONG_DRAW <= limit <= MAX_DRAWN_ITEMS and is_drawn(table.tasks):
+            console.say_on_stderr(f"drawing {limit:,} tasks of {table.tasks} …")
     suites = load_suites(tables, workspace, seed=seed)
+    twins = 1 if temperature == 0 else 2  # a drawn suite is followed by its greedy twin: the same tasks
+    for table, run in zip(tables, suites[::twins], strict=True):
+        for line in suite_notes(run.suite, table.tasks, limit):
+            console.say_on_stderr(line)
     ref, template = base_model(model, workspace)
     ref, sampler = (ref, None) if server is None else served_by(server, ref, template)
     with console.Bars() as bars:
         results = evaluate_model(ref, template, suites, workspace.evals, bars, sampler)
-    for name, result in results.items():
+    for run, (name, result) in zip(suites, results.items(), strict=True):
+        for line in score_notes(result, run.suite):
+            console.say_on_stderr(line)
         console.make_console().print(console_table(suite_table(name, {short_name(model): results}, seed=seed)))
         if (repeats := repeats_table(result, seed=seed)) is not None:
             console.make_console().print(console_table(repeats))

@@ -31,6 +31,7 @@ class Tally:
     num_done: int = 0
     num_asked: int = 0
     """Of those, the ones that were asked now and not taken from the store."""
+    num_graded: int = 0
     num_passed: int = 0
     cost: float = 0.0
     began: float = field(default_factory=time.monotonic)
@@ -39,12 +40,13 @@ class Tally:
         """Count more answers, ``num_asked`` of them new, and tell."""
         for sample in samples:
             self.num_done += 1
-            self.num_passed += sample.passed
+            self.num_graded += sample.is_graded
+            self.num_passed += sample.passed and sample.is_graded
             self.cost += cost_of(sample, self.price) if self.price is not None else 0.0
         self.num_asked += num_asked
         if self.progress is None or not self.num_done:
             return
-        metrics = {"passed": self.num_passed / self.num_done}
+        metrics = {"passed": self.num_passed / self.num_graded} if self.num_graded else {}
         seconds = time.monotonic() - self.began
         if self.num_asked and seconds > 0:
             metrics["items_per_s"] = self.num_asked / seconds

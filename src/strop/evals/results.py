@@ -40,7 +40,8 @@ class SampleResult:
     num_prompt_tokens: int
     num_tokens: int
     latency_s: float
-    """How long the batch of requests took in which it was answered."""
+    """How long the batch of requests took in which it was answered, on that machine under its load: an upper bound
+    of the answer's own time, as nobody in the batch is told before all are done."""
     cost: float | None = None
 
     @property
@@ -200,6 +201,7 @@ class SuiteResult:
     def runtime(self) -> dict[str, float | None]:
         """What serving takes: latency, mean tokens and calls, the cost of a request, shares cut off and not graded.
 
+        Latency is that of whole batches, see ``SampleResult.latency_s``.
         Of results that were imported (``surroundings["imported"]``) nobody measured but the last.
         """
         samples = list(self.samples)

@@ -119,6 +119,12 @@ def task_digest(task: Task) -> str:
     return digest_bytes(json.dumps(content, sort_keys=True, default=_plain).encode())
 
 
+def asked_digest(task: Task) -> str:
+    """Identity of what a model is asked, turns and tools: two tasks with one get one answer."""
+    content = [[_plain(turn) for turn in task.prompt], list(task.tools)]
+    return digest_bytes(json.dumps(content, sort_keys=True, default=_plain).encode())
+
+
 def _plain(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else vars(value)
 
@@ -150,6 +156,18 @@ def world_suite(
 
 
 def task_suite(name: str, tasks: Sequence[Task], verifier: Verifier) -> Suite:
-    """A suite of a user's own tasks: ``accuracy``, and beside it whatever numbers the verifier measures."""
+    """A suite of a user's own tasks: ``accuracy``, and beside it whatever numbers the verifier measures.
+
+    Tasks without a cluster that ask the very same are one, so that one piece of evidence is counted once.
+    """
     metrics = {"accuracy": Metric(direction="higher")}
-    return Suite(name=name, tasks=tuple(tasks), verifier=verifier, metrics=metrics)
+    return Suite(name=name, tasks=_clustered(tasks), verifier=verifier, metrics=metrics)
+
+
+def _clustered(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    asked = [asked_digest(task) for task in tasks]
+    counts = Counter(digest for task, digest in zip(tasks, asked, strict=True) if not task.cluster)
+    return tuple(
+        replace(task, cluster=f"same-{digest[:16]}") if not task.cluster and counts[digest] > 1 else task
+        for task, digest in zip(tasks, asked, strict=True)
+    )

@@ -16,6 +16,7 @@ from strop.pipeline.reading import nearest
 from strop.pipeline.recipe import PriceTable, SuiteTable
 from strop.pipeline.sources import benchmark_of, load_grader, read_rows, world_of
 from strop.pipeline.stages import ModelRef
+from strop.pipeline.suite_notes import require_drawable
 from strop.pipeline.workspace import Workspace
 from strop.types import Completion, Progress, Sampler, SamplingParams
 
@@ -99,6 +100,7 @@ def _suite(table: SuiteTable, workspace: Workspace, limit: int, split: str) -> S
     from strop.evals import task_suite, world_suite
     from strop.evals.catalogue import check_kind, kind_of, suite_of
 
+    require_drawable(table.tasks, limit)
     if table.tasks.startswith("world:"):
         world = world_of(table.tasks)
         suite = world_suite(world, num_tasks=limit, split=split, name=table.name, **(table.world or {}))

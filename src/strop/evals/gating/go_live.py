@@ -51,6 +51,7 @@ class GoLive(BaseModel):
     schema_valid: tuple[str, ...] = ()
     grounded: tuple[str, ...] = ()
     max_latency_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Of the batch in which an item's slowest answer was given, where it was evaluated: ``SampleResult.latency_s``."""
     max_cost: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     min: float = Field(ge=0, le=1)
     """The share of good answers over the suite."""
