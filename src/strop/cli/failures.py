@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,6 +78,8 @@ def failures(
         console.say(f"wrote {count} cases to {output}")
         return
     items = failed(found, asked, where=where, metric=metric, state=state)
+    if where is not None and not items:
+        _say_where(where, found, failed(found, asked, metric=metric, state=state))
     before = None if baseline is None else one_of(load_results(baseline), found.name, baseline)
     how = {"baseline": before, "is_held_out": False if not_held_out else None}
     if more_like is None:
@@ -98,6 +101,17 @@ def _check_options(as_: As, truth: str | None, more_like: int | None, not_held_o
         )
     if more_like is not None and not_held_out:
         raise RecipeError("--more-like and --not-held-out exclude each other", why="drawn tasks are new ones")
+
+
+def _say_where(where: str, found: SuiteResult, elsewhere: tuple[Failure, ...]) -> None:
+    """Raises: RecipeError naming the slice in which nothing failed, and those in which something did."""
+    counts = Counter(f"{key}={value}" for one in elsewhere for key, value in one.item.slices.items())
+    slices = ", ".join(f"{name} ({count})" for name, count in counts.most_common())
+    raise RecipeError(
+        f"nothing failed in the slice {where} of suite {found.name}",
+        why=f"none of its {len(found.within(where))} items did, by what was asked for",
+        do=f"name a slice with failures: {slices}" if slices else "nothing failed elsewhere either: evaluate more",
+    )
 
 
 def _suite(source: dict[str, Any], workspace: Workspace, *, limit: int) -> Suite:

@@ -72,7 +72,9 @@ def _open(
         raise DataError(
             f"{source} has no rows",
             where=str(source),
-            why="there is nothing to learn from",
+            why="there is nothing to evaluate on or to learn from"
+            if kind == "tasks"
+            else "there is nothing to learn from",
             do="check the file, the split and the limit",
         )
     return recognise(first, kind, columns), chain([first], rows)

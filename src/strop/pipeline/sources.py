@@ -56,7 +56,9 @@ def read_rows(
         rows += readers.get(method, data.read_tasks)(place, columns=columns, split=split, limit=limit)
     if not rows:
         raise DataError(
-            f"{', '.join(as_list(source))} has no rows", why="there is nothing to learn from", do="check the data"
+            f"{', '.join(as_list(source))} has no rows",
+            why="there is nothing to learn from or to evaluate on",
+            do="check the data",
         )
     return rows
 

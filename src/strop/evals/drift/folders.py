@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from strop.digests import digest_json
-from strop.errors import MismatchError, TemplateError
+from strop.errors import MismatchError, ModelError, TemplateError
 from strop.evals.drift.checks import CHECKS, DriftCheck, find_drift
 from strop.evals.drift.replay import INDEX_LOCK_NAME
 from strop.evals.drift.surroundings import Surroundings, surroundings_of
@@ -28,6 +28,7 @@ def folder_surroundings(name: str | Path) -> Surroundings:
     ``tools.lock.json`` (``tools.lock_tools``), the index that of ``index.lock.json`` (``lock_index``), where they lie
     in the folder. Raises: ModelError, TemplateError.
     """
+    _require_here(name)
     folder = names.local_folder(name)
     base = folder
     if names.is_adapter(folder):
@@ -52,6 +53,25 @@ def folder_surroundings(name: str | Path) -> Surroundings:
             "index": str(index.get("digest", "")),
         },
     )
+
+
+def _require_here(name: str | Path) -> None:
+    """Refuse what is no folder and not in the hub's cache: a slip of the pen is no reason to ask the hub."""
+    found = names.resolve(name)
+    if isinstance(found, Path):
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        kept = [try_to_load_from_cache(found, file) for file in ("config.json", "adapter_config.json")]
+    except ValueError:  # no name that the hub could have
+        kept = []
+    if not any(isinstance(path, str) for path in kept):
+        raise ModelError(
+            f"there is no folder {found}",
+            why="nor is it a model of the hub that lies in the cache on this machine",
+            do="check the path; a model of the hub is downloaded first, with `hf download`",
+        )
 
 
 def _template_lock(folder: Path) -> dict[str, Any]:

@@ -51,6 +51,13 @@ def write_evidence_json(
 def read_evidence_json(folder: Path | str, kind: str | None = None) -> dict[str, Any]:
     """What ``write_evidence_json`` wrote. Raises: MismatchError if it is missing, edited, or of another kind."""
     path = Path(folder) / EVIDENCE_NAME
+    if not path.is_file():
+        raise MismatchError(
+            f"{folder} holds no {EVIDENCE_NAME}",
+            where=str(folder),
+            why="" if Path(folder).is_dir() else "there is no such folder",
+            do="`strop label report --output`, `strop judge --output` and `strop red-team report --output` write one",
+        )
     try:
         whole: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         rest = {key: value for key, value in whole.items() if key != "digest"}
