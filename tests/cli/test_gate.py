@@ -127,8 +127,12 @@ def test_too_few_items_exit_with_three(tmp_path: Path) -> None:
         (["new", "--config", "number.toml"], "is no table: 3"),
         (["new", "--evidence", "weighed", "--evidence", "weighed"], "is given twice"),
         (["torn"], "cannot use the results"),
-        (["new", "--evidence", "new"], "cannot use the evidence"),
+        (["new", "--evidence", "new"], "holds no evidence.json"),
         (["new", "--baseline", "fewer"], "are on one side only"),
+        (
+            ["new", "--baseline", "strop:tiny", "--config", "more.toml"],
+            "candidate has 120 items, the configuration asks 150",
+        ),
         (["new", "--baseline", "release@production"], "no release"),
     ],
 )
@@ -145,6 +149,7 @@ def test_bad_input_exits_with_two_says_why_and_writes_nothing(tmp_path: Path, ar
     (tmp_path / "beside.toml").write_text("min_items = 3\n[gate]\nalpha = 0.01\n")
     (tmp_path / "suite.toml").write_text('suites = [{ tasks = "world:finance", limits = 3 }]\n')
     (tmp_path / "metric.toml").write_text('[thresholds]\n"finance.acuracy" = { min = 0.5 }\n')
+    (tmp_path / "more.toml").write_text('suites = [{ tasks = "world:finance", limit = 150 }]\n')
     (tmp_path / "unasked.toml").write_text(
         'suites = ["world:finance"]\n[thresholds]\n"finance.schema_vald" = { min = 0.5 }\n'
     )

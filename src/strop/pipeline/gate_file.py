@@ -100,14 +100,22 @@ def _suite(entry: Any, path: Path) -> str | SuiteTable:
         raise RecipeError(f"a suite's `{key}` cannot be used", where=str(path), why=problem["msg"], do=do) from None
 
 
-def results_of(name: str, file: GateFile, workspace: Workspace, progress: Progress | None) -> Mapping[str, SuiteResult]:
+def results_of(
+    name: str,
+    file: GateFile,
+    workspace: Workspace,
+    progress: Progress | None,
+    candidate: Mapping[str, SuiteResult] | None = None,
+) -> Mapping[str, SuiteResult]:
     """The results in a folder, ours or lm-eval's; or those of a model or release on the gate's suites.
 
-    What the cache holds is not evaluated again.
-    Raises: RecipeError for a model without suites to ask; ModelError, ReleaseError; MismatchError for torn results.
+    What the cache holds is not evaluated again, and nothing asked that could not be compared with ``candidate``.
+    Raises: RecipeError for a model without suites to ask; ModelError, ReleaseError; MismatchError for torn results, and
+    for those of other suites or items than the candidate's.
     """
     from strop.evals import SuiteResult
     from strop.evals.lm_eval.samples import is_lm_eval, read_lm_eval
+    from strop.pipeline.comparable import require_comparable
     from strop.pipeline.evaluation import check_suite_names, evaluate_model, load_suites
     from strop.pipeline.prepare import base_model
 
@@ -128,6 +136,8 @@ def results_of(name: str, file: GateFile, workspace: Workspace, progress: Progre
     suites = load_suites(file.suites, Workspace(home=workspace.home, root=file.root.absolute()), seed=file.seed)
     check_suite_names(file.config, suites)
     source = _release(name, workspace) or name
+    if candidate is not None:
+        require_comparable(suites, candidate)
     ref, template = base_model(source, workspace)
     return evaluate_model(ref, template, suites, workspace.evals, progress)
 
