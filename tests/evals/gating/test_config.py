@@ -37,6 +37,14 @@ def test_a_gate_file_is_read_with_its_keys_under_gate_or_at_the_top(tmp_path: Pa
         ({"alpha": 2}, "`alpha` cannot be used"),
         ({"min_items": 0}, "`min_items` cannot be used"),
         ({"go_live": [{"suite": "a", "min": 1, "saef": ["b"]}]}, "did you mean `safe`"),
+        ({"thresholds": {"a.b": 0.9}}, r'do: write "a.b" = \{ min = 0.9 \}'),
+        ({"thresholds": {"a.b": "high"}}, r'do: write "a.b" = \{ min = 0.9 \}'),
+        ({"dimensions": ["harmlesness"]}, "do: did you mean `harmlessness`"),
+        ({"alpha": 2}, "do: write a chance between 0 and 0.5"),
+        ({"min_items": 0}, "do: write a whole number of items"),
+        ({"min_items": "many"}, "do: write a whole number of items"),
+        ({"margins": {"a.b": 5}}, "do: write a share between 0 and 1: 0.05 for five points"),
+        ({"go_live": [{"suite": "a", "min": 1.5, "safe": ["b"]}]}, "do: write a share between 0 and 1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tables: dict[str, object], told: str) -> None:

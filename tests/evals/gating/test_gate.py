@@ -110,12 +110,45 @@ def test_answers_that_could_not_be_judged_are_counted_and_stop_a_pass() -> None:
     assert check(decision, "finance.accuracy").numbers["num_items"] == 118
     assert decision.outcome == "INSUFFICIENT"
     judged = check(decision, "finance: judged")
-    assert judged.reason == "2 of 120 answers could not be judged"
+    assert judged.reason.startswith(
+        "2 of 120 answers could not be judged, more than 0.01 of them (`max_ungraded`): mend"
+    )
     assert judged.numbers["items"] == ["x0", "x1"]
     tolerant = decide(
         result(items=items, metrics=metrics), thresholds={"finance.accuracy": {"min": 0.9}}, max_ungraded=0.02
     )
     assert tolerant.outcome == "PASS"
+
+
+def test_what_is_insufficient_says_which_setting_asks_and_what_to_do() -> None:
+    few = decide(result(ones(12, 12)), min_items=50, thresholds={"finance.accuracy": {"min": 0.5}})
+    reason = check(few, "finance: items").reason
+    assert reason.startswith("12 items; at least 50 are asked for (`min_items`): raise the suite's `limit` to 50")
+    told = check(few, "finance.accuracy").reason
+    assert "only 12 items, at least 20 are asked for (`min_group_items`): raise the suite's `limit`" in told
+    rule = {"suite": "finance", "safe": ["accuracy"], "min": 0.5}
+    going_live = check(decide(result(ones(12, 12)), go_live=[rule]), "finance.go_live")
+    assert (going_live.outcome, "`min_group_items`" in going_live.reason) == ("INSUFFICIENT", True)
+    assert "give --baseline, or thresholds" in check(decide(result(ones(120, 120))), "tested").reason
+    asked = decide(result(ones(120, 120)), margins={"finance.accuracy": 0.05})
+    assert check(asked, "baseline").reason.endswith("asks for a comparison: give --baseline")
+    pair = (result(ones(12, 12), model="new"), result(ones(12, 12)))
+    assert (
+        "at least 20 are asked for (`min_group_items`)"
+        in check(decide(*pair, margins={"finance.accuracy": 0.05}), "finance.accuracy against the baseline").reason
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [(100, 110, "better"), (100, 100, "unchanged"), (100, 99, "one-sided p = 0.5, 1 corrected for")],
+)
+def test_only_what_got_worse_is_told_with_its_p_value(before: int, now: int, told: str) -> None:
+    decision = decide(result(ones(now, 120)), result(ones(before, 120)))
+    found = check(decision, "finance.accuracy against the baseline")
+    assert f"), {told}" in found.reason
+    assert ("p = " in found.reason) == (now < before)
+    assert found.numbers["p_value"] == (0.5 if now < before else 1.0)
 
 
 def test_nothing_tested_is_not_a_pass() -> None:

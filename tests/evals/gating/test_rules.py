@@ -111,7 +111,8 @@ def test_a_drop_that_is_limited_without_a_baseline_is_insufficient(table: str) -
     outcome = run_of({"m": [1.0] * N})
     decision = decide(outcome, thresholds={"finance.m": {"min": 0.5}}, **{table: {"finance.m": 0.05}})
     assert decision.outcome == "INSUFFICIENT"
-    assert named(decision, "baseline").reason == "no baseline was given, and finance.m asks for a comparison"
+    told = "no baseline was given, and finance.m asks for a comparison: give --baseline"
+    assert named(decision, "baseline").reason == told
 
 
 # ----------------------------------------------------------------------------------------------------------- evidence

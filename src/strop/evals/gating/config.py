@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from strop.errors import RecipeError
 from strop.evals.gating.go_live import GoLive
 from strop.evals.people.rule import PeopleRule
-from strop.evals.suite import Dimension
+from strop.evals.suite import DIMENSIONS, Dimension
+
+_SHARE = "write a share between 0 and 1: 0.95 for 95 %"
+_REMEDIES = {
+    "alpha": "write a chance between 0 and 0.5, such as 0.05, which is the default",
+    "min_items": "write a whole number of items from 1 on; 100 is the default",
+    "min_group_items": "write a whole number of items from 1 on; 20 is the default",
+    "max_looks": "write a whole number from 1 on, or leave it out",
+    "max_ungraded": "write a share between 0 and 1: 0.01 for 1 %, which is the default",
+    "margins": "write a share between 0 and 1: 0.05 for five points",
+    "max_drop": "write a number in the metric's own unit: 0.05 for five points of a share",
+    "min": _SHARE,
+    "floor": _SHARE,
+    "floors": _SHARE,
+}
+"""Key → what may be written there."""
 
 
 class Threshold(BaseModel):
@@ -112,4 +127,20 @@ def _told(error: ValidationError, where: str) -> RecipeError:
         do = (f"did you mean `{near[0]}`? " if near else "") + f"known: {', '.join(model.model_fields)}"
         return RecipeError(f"unknown key `{'.'.join(place)}` in the gate", where=where, do=do)
     why = problem["msg"].removeprefix("Value error, ")
-    return RecipeError(f"the gate's `{'.'.join(place)}` cannot be used", where=where, why=why[0].lower() + why[1:])
+    what = f"the gate's `{'.'.join(place)}` cannot be used"
+    return RecipeError(what, where=where, why=why[0].lower() + why[1:], do=_remedy(place, problem.get("input")))
+
+
+def _remedy(place: Sequence[str], given: object) -> str:
+    """What to write where a value was refused."""
+    if place[0] == "thresholds" and len(place) == 2:
+        example = f"{{ min = {given} }}" if _is_number(given) else "{ min = 0.9 }"
+        return f'write "{place[1]}" = {example}, or with `max` where less is better'
+    if place[0] == "dimensions":
+        near = difflib.get_close_matches(str(given), DIMENSIONS, n=1, cutoff=0.5)
+        return (f"did you mean `{near[0]}`? " if near else "") + f"known: {', '.join(DIMENSIONS)}"
+    return _REMEDIES.get(place[0], "") or _REMEDIES.get(place[-1], "")
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool)

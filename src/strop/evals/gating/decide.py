@@ -67,7 +67,10 @@ def gate(
     tested += [*_tested(comparable, before, config, [*tests, *further]), *of_it]
     tested += [check for rule in config.go_live for check in check_go_live(rule, candidate, config)]
     if not tested:
-        reason = "nothing was tested: no threshold was given and no metric could be compared with a baseline"
+        reason = (
+            "nothing was tested: no threshold was given and no metric could be compared with a baseline; "
+            "give --baseline, or thresholds in the gate's configuration"
+        )
         tested.append(Check(name="tested", outcome="INSUFFICIENT", reason=reason))
     checks = [*tested, *drifted, *of_others, *check_dimensions(candidate, config)]
     checks += [check for result in candidate.values() for check in check_enough(result, config)]
@@ -85,7 +88,7 @@ def _tested(
     found: list[Comparison] = [] if before is None else compare(candidate, before, config)
     if before is None and (config.margins or config.max_drop):
         asked = ", ".join(sorted({*config.margins, *config.max_drop}))
-        reason = f"no baseline was given, and {asked} asks for a comparison"
+        reason = f"no baseline was given, and {asked} asks for a comparison: give --baseline"
         checks.append(Check(name="baseline", outcome="INSUFFICIENT", reason=reason))
     tested = [one for one in found if one.is_tested]
     adjusted, num_tests = corrected(

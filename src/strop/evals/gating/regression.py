@@ -192,7 +192,11 @@ def _too_few(found: Comparison, config: GateConfig, numbers: dict[str, Any]) -> 
     from strop.evals.gating.non_inferiority import items_needed
 
     num_pairs = len(found.pairs)
-    reason = f"it applies to {found.num_before} of the baseline's items, and to both models on {num_pairs} only"
+    reason = (
+        f"it applies to {found.num_before} of the baseline's items, and to both models on {num_pairs} only; "
+        f"at least {config.min_group_items} are asked for (`min_group_items`): raise the suite's `limit`, "
+        f"or lower `min_group_items`"
+    )
     if found.margin is not None and found.pairs:
         _require_share(found)
         needed = items_needed(found.worsenings, found.clusters, found.margin, config.alpha)
@@ -258,6 +262,9 @@ def _by_margin(
 
 
 def _tested_told(found: Comparison, adjusted_p: float, num_tests: int) -> str:
+    drop = sum(found.worsenings)
+    if drop <= _ROUNDING:  # a p-value of "no worse" says nothing more of it
+        return "better" if drop < -_ROUNDING else "unchanged"
     return f"one-sided p = {found.p_value:.2g}, {adjusted_p:.2g} corrected for {num_tests} tests"
 
 

@@ -17,10 +17,16 @@ def check_enough(result: SuiteResult, config: GateConfig) -> list[Check]:
     checks = []
     num_items, num_samples = len(result.items), sum(1 for _ in result.samples)
     if num_items < config.min_items:
-        reason = f"{num_items} items; at least {config.min_items} are asked for"
+        reason = (
+            f"{num_items} items; at least {config.min_items} are asked for (`min_items`): "
+            f"raise the suite's `limit` to {config.min_items}, or lower `min_items`"
+        )
         checks.append(Check(name=f"{result.name}: items", outcome="INSUFFICIENT", reason=reason))
     if result.num_ungraded > config.max_ungraded * num_samples:
-        reason = f"{result.num_ungraded} of {num_samples} answers could not be judged"
+        reason = (
+            f"{result.num_ungraded} of {num_samples} answers could not be judged, more than {config.max_ungraded:g} of "
+            f"them (`max_ungraded`): mend the verifier or what it needs and evaluate again, or raise `max_ungraded`"
+        )
         named = [item.id for item in result.items if not all(sample.is_graded for sample in item.samples)]
         numbers = {"items": named[:NUM_NAMED]}
         checks.append(Check(name=f"{result.name}: judged", outcome="INSUFFICIENT", reason=reason, numbers=numbers))

@@ -128,7 +128,10 @@ def _against(key: str, rate: Rate, threshold: Threshold, named: Sequence[str], c
     failed = _fails(low, high, threshold)
     told = _told(rate, threshold)
     if rate.num_items < config.min_group_items and not (failed and threshold.hard):
-        reason = f"{told}: only {rate.num_items} items, at least {config.min_group_items} are asked for"
+        reason = (
+            f"{told}: only {rate.num_items} items, at least {config.min_group_items} are asked for "
+            f"(`min_group_items`): raise the suite's `limit`, or lower `min_group_items`"
+        )
         return Check(name=key, outcome="INSUFFICIENT", reason=reason, numbers=numbers)
     outcome: Outcome = "BLOCK" if failed else "PASS"
     return Check(name=key, outcome=outcome, reason=f"{told}: {'failed' if failed else 'holds'}", numbers=numbers)
