@@ -129,7 +129,7 @@ def recipe(chat_folder: Path) -> str:
     return (
         f'name = "small"\nbase = "{chat_folder}"\n[[stage]]\nmethod = "sft"\ndata = "{stage["data"]}"\nsteps = 2\n'
         f"lora = {{ rank = 2 }}\n[gate]\nsuites = [{suite}]\nmin_items = 2\nmin_group_items = 2\n"
-        'max_drop = { "eval.accuracy" = 1.0 }\n[release]\nname = "small"\n'
+        'max_drop = { "eval.accuracy" = 0.99 }\n[release]\nname = "small"\n'
     )
 
 
@@ -159,7 +159,9 @@ def test_a_run_releases_and_the_registry_tells_its_history(strop, chat_folder: P
     assert "from the cache" in again.out
     assert strop("release", "promote", "small@production", "--why", "it is good", "--who", "ada").code == 0
     assert "ada" in strop("release", "history", "small").out
-    assert "candidate, production" in strop("release", "list").out
+    listed = strop("release", "list").out  # each beside its own report: the second run's gate wrote another
+    assert "candidate" in listed
+    assert "production" in listed
     assert strop("release", "rollback", "small@production", "--why", "no").code == 2
     assert strop("release", "promote", "small", "--why", "x").code == 2
     assert strop("run", "r.toml", "--set", 'gate.thresholds={"eval.mean_tokens"={max=0.0}}').code == 1

@@ -38,10 +38,11 @@ def show(
 
 
 def _toml(tables: dict[str, Any]) -> list[str]:
-    lines = [f"{key} = {_value(value)}" for key, value in tables.items() if key not in ("stage", "gate", "release")]
+    ends = ("gate", "failures", "release")
+    lines = [f"{key} = {_value(value)}" for key, value in tables.items() if key not in ("stage", *ends)]
     for stage in tables["stage"]:
         lines += ["", "[[stage]]", *_keys(stage)]
-    for name in ("gate", "release"):
+    for name in ends:
         if tables[name] is not None:
             lines += ["", f"[{name}]", *_keys(tables[name])]
     return lines
