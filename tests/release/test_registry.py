@@ -105,12 +105,51 @@ def test_a_report_about_another_model_or_template_promotes_nothing(registry: Reg
         registry.promote("finance", "production", **WHO)
 
 
-def test_a_release_that_is_evaluated_again_is_judged_by_its_last_report(registry: Registry, tmp_path: Path) -> None:
+def test_where_reports_of_a_release_disagree_a_promotion_names_the_one_that_it_rests_on(
+    registry: Registry, tmp_path: Path
+) -> None:
     folder = make_model(tmp_path / "m", "one")
-    registry.add(bundle(folder), make_report(digest_folder(folder), num_right=60))
-    registry.add(bundle(folder), make_report(digest_folder(folder), num_right=120))
-    assert registry.promote("finance", "production", **WHO).action == "promote"
+    blocked, passed = (make_report(digest_folder(folder), num_right=right) for right in (60, 120))
+    digest = registry.add(bundle(folder), blocked).digest
+    assert registry.add(bundle(folder), passed).report == passed
+    with pytest.raises(ReleaseError, match="2 gate reports that do not agree") as caught:
+        registry.promote("finance", "production", **WHO)
+    assert f"{blocked['digest'][:12]} says BLOCK, {passed['digest'][:12]} says PASS" in caught.value.why
+    with pytest.raises(ReleaseError, match="may not be promoted: its gate says BLOCK"):
+        registry.promote("finance", "production", report=blocked["digest"], **WHO)
+    with pytest.raises(ReleaseError, match="has no report `0123`"):
+        registry.promote("finance", "production", report="0123", **WHO)
+    event = registry.promote("finance", "production", report=passed["digest"][:12], **WHO)
+    assert event.report_digest == passed["digest"]
+    assert [one.report["outcome"] for one in registry.reports("finance", digest)] == ["BLOCK", "PASS"]
     assert len(registry.list()) == 1
+
+
+def test_a_promotion_rests_on_its_own_report_whatever_is_added_later(registry: Registry, tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "m", "one")
+    passed, stricter = make_report(digest_folder(folder)), make_report(digest_folder(folder), num_right=60)
+    one = registry.add(bundle(folder), passed).digest
+    registry.promote("finance", "production", **WHO)
+    registry.add(bundle(folder), stricter)
+    assert registry.resolve("finance@production").report["outcome"] == "PASS"
+    assert registry.grounds("finance") == {"production": (one, passed["digest"])}
+
+
+def test_a_rollback_rests_on_the_report_of_the_promotion_that_it_goes_back_to(
+    registry: Registry, tmp_path: Path
+) -> None:
+    folder = make_model(tmp_path / "m", "one")
+    first, second = (make_report(digest_folder(folder), num_right=right) for right in (118, 120))
+    one = registry.add(bundle(folder), first).digest
+    registry.promote("finance", "production", **WHO)
+    registry.add(bundle(folder), second)
+    registry.promote("finance", "production", digest=add(registry, tmp_path, "two"), **WHO)
+    assert registry.rollback("finance", "production", **WHO).report_digest == first["digest"]
+    assert registry.grounds("finance") == {"production": (one, first["digest"])}
+    registry.add(bundle(folder), make_report(digest_folder(folder), num_right=60))
+    registry.promote("finance", "production", digest=registry.list()[1].digest, **WHO)
+    with pytest.raises(ReleaseError, match="its gate says BLOCK"):
+        registry.rollback("finance", "production", **WHO)
 
 
 def test_an_edited_report_is_refused(registry: Registry, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,6 +12,9 @@ from rich.table import Table
 from strop.cli import console
 from strop.errors import RecipeError, ReleaseError
 from strop.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from strop.release import Registry
 
 _Reference = Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="For example finance-assistant@production.")]
 _Who = Annotated[str | None, typer.Option(help="Who decides; your user name if absent.")]
@@ -32,16 +35,24 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(name: Annotated[str | None, typer.Argument(help="Only this name.")] = None) -> None:
-    """Print the releases."""
+    """Print the releases, a row a gate report, with the aliases that rest on it; the same decision again once."""
     from strop.release import Registry
 
     registry = Registry(Workspace.here().registry)
-    table = Table("name", "digest", "gate", "aliases", "created", "folder")
+    table = Table("name", "digest", "gate", "report", "aliases", "created", "folder")
     for release in registry.list(name):
-        found = registry.aliases(release.bundle.name).items()
-        aliases = ", ".join(alias for alias, digest in found if digest == release.digest)
-        row = (release.bundle.name, release.digest[:12], release.report["outcome"], aliases, release.created)
-        table.add_row(*row, str(release.bundle.folder))
+        grounds = registry.grounds(release.bundle.name).items()
+        decided: set[tuple[str, str]] = set()
+        shown: list[tuple[str, ...]] = []
+        for one in reversed(registry.reports(release.bundle.name, release.digest)):
+            rests, decision = (one.digest, one.report["digest"]), (one.report["outcome"], one.report["config_digest"])
+            aliases = ", ".join(alias for alias, found in grounds if found == rests)
+            if aliases or decision not in decided:
+                row = (one.bundle.name, one.digest[:12], one.report["outcome"], one.report["digest"][:12], aliases)
+                shown.append((*row, one.created, str(one.bundle.folder)))
+            decided.add(decision)
+        for line in reversed(shown):
+            table.add_row(*line)
     console.make_console().print(table)
 
 
@@ -49,6 +60,9 @@ def promote(
     reference: _Reference,
     why: _Why,
     digest: Annotated[str | None, typer.Option(help="Which release; the last added if absent.")] = None,
+    report: Annotated[
+        str | None, typer.Option(help="The digest of the gate report that it rests on; needed where they disagree.")
+    ] = None,
     who: _Who = None,
 ) -> None:
     """Promote; refused unless the gate's report passes this very model."""
@@ -56,9 +70,9 @@ def promote(
 
     name, alias = _split(reference)
     event = Registry(Workspace.here().registry).promote(
-        name, alias, who=who or getpass.getuser(), why=why, digest=digest
+        name, alias, who=who or getpass.getuser(), why=why, digest=digest, report=report
     )
-    console.say(f"{reference} now points to {event.digest[:12]}")
+    console.say(f"{reference} now points to {event.digest[:12]}, on its gate report {event.report_digest[:12]}")
 
 
 def rollback(reference: _Reference, why: _Why, who: _Who = None) -> None:
@@ -75,11 +89,16 @@ def history(name: Annotated[str, typer.Argument(help="NAME or NAME@ALIAS.")]) ->
     from strop.release import Registry
 
     name, _, alias = name.partition("@")
-    table = Table("time", "alias", "action", "release", "before", "who", "why")
-    for event in Registry(Workspace.here().registry).history(name, alias or None):
-        before = (event.previous or "")[:12]
-        table.add_row(event.time, event.alias, event.action, event.digest[:12], before, event.who, event.why)
+    registry = Registry(Workspace.here().registry)
+    events = registry.history(name, alias or None)
+    table = Table("time", "alias", "action", "release", "report", "before", "who", "why")
+    for event in events:
+        digests = (event.digest[:12], event.report_digest[:12], (event.previous or "")[:12])
+        table.add_row(event.time, event.alias, event.action, *digests, event.who, event.why)
     console.make_console().print(table)
+    for digest in dict.fromkeys(event.digest for event in events):
+        for line in _reports(registry, name, digest):
+            console.say(line)
 
 
 def add(
@@ -99,10 +118,18 @@ def add(
     candidate, baseline = load_results(report / GATE_RESULTS)
     ref, template = base_model(model, workspace)
     bundle = Bundle(name=name, folder=workspace.path(model), digests={"model": ref.digest, "template": template.digest})
-    release = Registry(workspace.registry).add(
-        bundle, found, identify=digest_folder, candidate=candidate, baseline=baseline
-    )
-    console.say(f"added {release.digest[:12]}; its gate says {found['outcome']}")
+    registry = Registry(workspace.registry)
+    known = {one.digest: registry.reports(name, one.digest) for one in registry.list(name)}
+    release = registry.add(bundle, found, identify=digest_folder, candidate=candidate, baseline=baseline)
+    short, says = release.digest[:12], f"report {found['digest'][:12]}: its gate says {found['outcome']}"
+    earlier = known.get(release.digest, ())
+    if not earlier:
+        console.say(f"added {short} with {says}")
+        return
+    is_new = found["digest"] not in {one.report["digest"] for one in earlier}
+    console.say(f"{short} is already there; {'added' if is_new else 'so is'} {says}")
+    for line in _reports(registry, name, release.digest):
+        console.say(line)
 
 
 def why(reference: _Reference) -> None:
@@ -110,10 +137,11 @@ def why(reference: _Reference) -> None:
     from strop.release import Registry
 
     name, alias = _split(reference)
-    records = Registry(Workspace.here().registry).records(name, alias)
+    registry = Registry(Workspace.here().registry)
+    records = registry.records(name, alias)
     if not records:
         raise ReleaseError(f"nothing was ever promoted to {reference}", do="see `strop release history`")
-    for line in records[-1].told():
+    for line in [*records[-1].told(), *_reports(registry, name, records[-1].event.digest)]:
         console.say(line)
 
 
@@ -132,6 +160,20 @@ def verify(name: Annotated[str, typer.Argument(help="NAME or NAME@ALIAS; every n
         told = "; ".join(problems) or f"the gate decides {record.report['outcome']} again, with the same numbers"
         console.say(f"{event.time} {event.action} {event.name}@{event.alias} {event.digest[:12]}: {told}")
     raise typer.Exit(1 if failed else 0)
+
+
+def _reports(registry: Registry, name: str, digest: str) -> list[str]:
+    """Every gate report of a release that has several, and which aliases rest on it."""
+    found = registry.reports(name, digest)
+    if len(found) < 2:
+        return []
+    lines = [f"release {digest[:12]} has {len(found)} gate reports:"]
+    for one in found:
+        rests = (digest, one.report["digest"])
+        aliases = [f"{name}@{alias}" for alias, grounds in registry.grounds(name).items() if grounds == rests]
+        told = f"; {', '.join(aliases)} rests on it" if aliases else ""
+        lines.append(f"  report {rests[1][:12]} says {one.report['outcome']}, added {one.created}{told}")
+    return lines
 
 
 def _split(reference: str) -> tuple[str, str]:

@@ -107,8 +107,18 @@ def publish(
         return f"release: {short} is in the registry with its report; {target} stays where it was"
     if registry.aliases(wanted.name).get(wanted.alias) == release.digest:
         return f"release: {target} points to {short} already"
-    registry.promote(wanted.name, wanted.alias, who=who(), why="the gate of strop run passed", digest=release.digest)
-    return f"release: {target} now points to {short}"
+    resting = release.report["digest"]
+    registry.promote(
+        wanted.name,
+        wanted.alias,
+        who=who(),
+        why="the gate of strop run passed",
+        digest=release.digest,
+        report=resting,
+    )
+    others = [one.report["outcome"] for one in registry.reports(wanted.name, release.digest)]
+    told = f", on report {resting[:12]}; its reports say {', '.join(others)}" if set(others) != {"PASS"} else ""
+    return f"release: {target} now points to {short}{told}"
 
 
 def model_digest(folder: Path) -> str:

@@ -31,9 +31,9 @@ class Release:
     digest: str
     """Of the folder's content: the release's identity."""
     report: Mapping[str, Any]
-    """The gate report that it was added with."""
+    """A gate report that it was added with: the one asked for, or the newest of several."""
     created: str
-    """UTC, ISO 8601."""
+    """When it was added with this report: UTC, ISO 8601."""
 
 
 @dataclass(frozen=True, kw_only=True)

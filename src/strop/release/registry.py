@@ -12,8 +12,6 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from strop.errors import ReleaseError
 from strop.evals.gating.report import check_gate_report
 from strop.files import new_folder
 from strop.release.bundle import Bundle, Event, Release
+from strop.release.pointing import EVENT, append_event, event_of, now, reports_of, stack_of
 from strop.release.record import DecisionRecord, Results, keep_results, require_pass
 
 _SCHEMA_VERSION = 1
@@ -45,7 +44,6 @@ CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table}
     WHEN EXISTS (SELECT 1 FROM {table} WHERE number = NEW.number)
     BEGIN SELECT RAISE(ABORT, 'the registry is append-only'); END;
 """
-_EVENT = "number, time, name, alias, action, digest, previous, who, why, report_digest, strop_version"
 
 
 class Registry:
@@ -96,7 +94,7 @@ class Registry:
         row = (
             digest,
             bundle.name,
-            _now(),
+            now(),
             json.dumps(dict(bundle.digests), sort_keys=True),
             json.dumps(dict(bundle.metadata), sort_keys=True),
             json.dumps(dict(report), sort_keys=True),
@@ -109,7 +107,7 @@ class Registry:
                 "(SELECT 1 FROM releases WHERE digest = ? AND name = ? AND report_digest = ?)",
                 (*row, digest, bundle.name, report["digest"]),
             )
-            return self._release(bundle.name, digest, database)
+            return self._release(bundle.name, digest, database, report["digest"])
 
     def _copy(self, folder: Path, digest: str) -> None:
         """Place the content under its digest; a copy that is there and whole stays."""
@@ -123,35 +121,42 @@ class Registry:
 
     # --------------------------------------------------------------------------------------------------------- pointing
 
-    def promote(self, name: str, alias: str, *, who: str, why: str, digest: str | None = None) -> Event:
+    def promote(
+        self, name: str, alias: str, *, who: str, why: str, digest: str | None = None, report: str | None = None
+    ) -> Event:
         """Point ``name@alias`` to the release with this digest, or the one added last. Raises: ReleaseError.
 
-        Refused unless the release's gate report says PASS about the same model and template, and its folder on disk
-        still has its digest. The best reward does not help a release that the gate did not pass.
+        Refused unless a gate report of the release says PASS about the same model and template, and its folder on disk
+        still has its digest. ``report`` (its digest, or the first digits) is the report that the promotion rests on; it
+        has to be named where the release's reports do not all say PASS, so that none silently stands in for another.
         """
         with self._write() as database:
-            release = self._release(name, self._full(name, digest, database), database)
+            full = self._full(name, digest, database)
+            release = self._release(name, full, database, self._report(name, full, report, database))
             require_pass(release)
             self._require_whole(release)
-            return _append(database, "promote", release, alias, _stack(database, name, alias), who, why)
+            return append_event(database, "promote", release, alias, stack_of(database, name, alias), who, why)
 
     def rollback(self, name: str, alias: str, *, who: str, why: str) -> Event:
         """Point ``name@alias`` back to the release that it pointed to before the last promotion that still stands.
 
-        Every digest is verified again. Raises: ReleaseError, also when there is nothing to go back to.
+        It rests on the report of that release's own promotion, and is refused if a later report of it is no PASS. Every
+        digest is verified again. Raises: ReleaseError, also when there is nothing to go back to.
         """
         with self._write() as database:
-            stack = _stack(database, name, alias)
+            stack = stack_of(database, name, alias)
             if len(stack) < 2:
                 raise ReleaseError(
                     f"{name}@{alias} cannot be rolled back",
                     why="it points to its first release" if stack else "nothing was ever promoted to it",
                     do="see `strop release history`",
                 )
-            release = self._release(name, stack[-2], database)
+            digest, report = stack[-2]
+            require_pass(self._release(name, digest, database))
+            release = self._release(name, digest, database, report)
             require_pass(release)
             self._require_whole(release)
-            return _append(database, "rollback", release, alias, stack, who, why)
+            return append_event(database, "rollback", release, alias, stack, who, why)
 
     # ---------------------------------------------------------------------------------------------------------- reading
 
@@ -163,10 +168,10 @@ class Registry:
         with self._read() as database:
             name, at, alias = reference.partition("@")
             if at:
-                stack = _stack(database, name, alias)
+                stack = stack_of(database, name, alias)
                 if not stack:
                     raise _unknown(reference, _references(database))
-                release = self._release(name, stack[-1], database)
+                release = self._release(name, stack[-1][0], database, stack[-1][1])
             else:
                 rows = database.execute(
                     "SELECT DISTINCT digest FROM releases WHERE substr(digest, 1, ?) = ?", (len(reference), reference)
@@ -180,31 +185,40 @@ class Registry:
         return release
 
     def list(self, name: str | None = None) -> tuple[Release, ...]:
-        """Every release in the order of adding; only those of ``name`` if it is given."""
+        """Every release in the order of adding, with its newest report; only those of ``name`` if it is given."""
         query = "SELECT name, digest, MIN(number) FROM releases GROUP BY name, digest ORDER BY MIN(number)"
         with self._read() as database:
             rows = database.execute(query).fetchall()
             return tuple(self._release(row[0], row[1], database) for row in rows if name in (None, row[0]))
 
+    def reports(self, name: str, digest: str) -> tuple[Release, ...]:
+        """The release once for every gate report that it was added with, oldest first; empty if there is none."""
+        with self._read() as database:
+            return tuple(self._release(name, digest, database, one) for one in reports_of(database, name, digest))
+
     def aliases(self, name: str) -> dict[str, str]:
         """Alias → digest of the release that it points to now."""
+        return {alias: digest for alias, (digest, _) in self.grounds(name).items()}
+
+    def grounds(self, name: str) -> dict[str, tuple[str, str]]:
+        """Alias → digests of the release that it points to now, and of the report that this rests on."""
         with self._read() as database:
             query = "SELECT DISTINCT alias FROM events WHERE name = ? ORDER BY alias"
-            return {row[0]: _stack(database, name, row[0])[-1] for row in database.execute(query, (name,))}
+            return {row[0]: stack_of(database, name, row[0])[-1] for row in database.execute(query, (name,))}
 
     def history(self, name: str, alias: str | None = None) -> tuple[Event, ...]:
         """Every promotion and rollback of the name, oldest first; only those of ``alias`` if it is given."""
         with self._read() as database:
-            query = f"SELECT {_EVENT} FROM events WHERE name = ? AND (? IS NULL OR alias = ?) ORDER BY number"
-            return tuple(_event(row) for row in database.execute(query, (name, alias, alias)))
+            query = f"SELECT {EVENT} FROM events WHERE name = ? AND (? IS NULL OR alias = ?) ORDER BY number"
+            return tuple(event_of(row) for row in database.execute(query, (name, alias, alias)))
 
     def records(self, name: str | None = None, alias: str | None = None) -> tuple[DecisionRecord, ...]:
         """Every promotion and rollback with its grounds, oldest first. Raises: ReleaseError."""
         with self._read() as database:
             names = [row[0] for row in database.execute("SELECT DISTINCT name FROM events ORDER BY name")]
-            query = f"SELECT {_EVENT} FROM events WHERE name = ? AND (? IS NULL OR alias = ?) ORDER BY number"
+            query = f"SELECT {EVENT} FROM events WHERE name = ? AND (? IS NULL OR alias = ?) ORDER BY number"
             return tuple(
-                self._record(_event(row), database)
+                self._record(event_of(row), database)
                 for known in names
                 if name in (None, known)
                 for row in database.execute(query, (known, alias, alias)).fetchall()
@@ -219,15 +233,31 @@ class Registry:
         results = self.decisions / event.report_digest
         return DecisionRecord(event=event, bundle=bundle, report=json.loads(report), results=results)
 
-    def _release(self, name: str, digest: str, database: sqlite3.Connection) -> Release:
-        """The newest row of the release: a release that was evaluated again is judged by its last report."""
+    def _release(self, name: str, digest: str, database: sqlite3.Connection, report: str | None = None) -> Release:
+        """The release with the report of this digest, or with its newest one."""
         query = "SELECT created, digests, metadata, report FROM releases WHERE name = ? AND digest = ?"
-        row = database.execute(f"{query} ORDER BY number DESC", (name, digest)).fetchone()
-        created, digests, metadata, report = row
+        query += " AND (? IS NULL OR report_digest = ?) ORDER BY number DESC"
+        created, digests, metadata, content = database.execute(query, (name, digest, report, report)).fetchone()
         bundle = Bundle(
             name=name, folder=self.folder / digest, digests=json.loads(digests), metadata=json.loads(metadata)
         )
-        return Release(bundle=bundle, digest=digest, report=json.loads(report), created=created)
+        return Release(bundle=bundle, digest=digest, report=json.loads(content), created=created)
+
+    def _report(self, name: str, digest: str, asked: str | None, database: sqlite3.Connection) -> str:
+        """The digest of the report that a promotion rests on. Raises: ReleaseError."""
+        found = [self._release(name, digest, database, one) for one in reports_of(database, name, digest)]
+        outcomes: dict[str, str] = {one.report["digest"]: one.report["outcome"] for one in found}
+        meant = list(outcomes) if asked is None else [one for one in outcomes if one.startswith(asked)]
+        told = ", ".join(f"{one[:12]} says {outcome}" for one, outcome in outcomes.items())
+        if asked is not None and (len(meant) != 1 or not asked):
+            raise ReleaseError(f"{name} ({digest[:12]}) has no report `{asked}`", do=f"name one: {told}")
+        if len({outcomes[one] for one in meant}) > 1:
+            raise ReleaseError(
+                f"{name} ({digest[:12]}) has {len(meant)} gate reports that do not agree",
+                why=told,
+                do="say which one the promotion rests on: --report DIGEST",
+            )
+        return meant[-1]
 
     def _full(self, name: str, digest: str | None, database: sqlite3.Connection) -> str:
         """The digest that a prefix means, or that of the release added last."""
@@ -317,53 +347,6 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def _stack(database: sqlite3.Connection, name: str, alias: str) -> list[str]:
-    """The releases that the alias can go back through, the present one last: a rollback takes one away."""
-    stack: list[str] = []
-    query = "SELECT action, digest FROM events WHERE name = ? AND alias = ? ORDER BY number"
-    for action, digest in database.execute(query, (name, alias)):
-        if action == "promote":
-            stack.append(digest)
-        else:
-            stack.pop()
-            assert stack[-1:] == [digest], "a rollback points to the release below"
-    return stack
-
-
-def _append(
-    database: sqlite3.Connection, action: str, release: Release, alias: str, stack: list[str], who: str, why: str
-) -> Event:
-    """Write one event. Raises: ReleaseError without who and why, or if nothing would change."""
-    target = f"{release.bundle.name}@{alias}"
-    if not who.strip() or not why.strip():
-        raise ReleaseError(f"{action} of {target} needs a person and a reason", do="say who decides, and why")
-    if not alias or "@" in alias:
-        raise ReleaseError(f"{alias!r} cannot be an alias", do="use a word such as production")
-    if action == "promote" and stack and stack[-1] == release.digest:
-        raise ReleaseError(f"{target} points to release {release.digest[:12]} already", do="nothing is left to do")
-    previous = stack[-1] if stack else None
-    values = (
-        _now(),
-        release.bundle.name,
-        alias,
-        action,
-        release.digest,
-        previous,
-        who,
-        why,
-        release.report["digest"],
-        version("strop"),
-    )
-    columns = _EVENT.removeprefix("number, ")
-    marks = ", ".join("?" * len(values))
-    number = database.execute(f"INSERT INTO events ({columns}) VALUES ({marks})", values).lastrowid
-    return _event((number, *values))
-
-
-def _event(row: tuple[Any, ...]) -> Event:
-    return Event(**dict(zip(_EVENT.split(", "), row, strict=True)))
-
-
 def _references(database: sqlite3.Connection) -> list[str]:
     aliases = [f"{row[0]}@{row[1]}" for row in database.execute("SELECT DISTINCT name, alias FROM events")]
     return aliases + [row[0][:12] for row in database.execute("SELECT DISTINCT digest FROM releases")]
@@ -373,7 +356,3 @@ def _unknown(asked: str, known: list[str]) -> ReleaseError:
     near = difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
     do = f"did you mean `{near[0]}`? " if near else ""
     return ReleaseError(f"there is no release `{asked}`", do=f"{do}known: {', '.join(known) or 'none yet'}")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
