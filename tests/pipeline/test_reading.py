@@ -204,3 +204,18 @@ def test_one_refused_value_is_one_problem(tmp_path: Path) -> None:
     assert "more problem" not in refused(tmp_path, GUARDED.replace("every = 10", "every = 0")).what
     two = GUARDED.replace("every = 10", "every = 0").replace("max_drop = 0.2", "max_drop = -1.0")
     assert "(1 more problem follows)" in refused(tmp_path, two).what
+
+
+@pytest.mark.parametrize(
+    ("given", "written", "do"),
+    [
+        ("{ min = 0.8 }", "0.8", 'write "finance.exact" = { min = 0.8 }'),
+        ("min_items = 50", "min_items = 0", "write a whole number of items from 1 on"),
+        ("min_items = 50", "alpha = 3", "write a chance between 0 and 0.5"),
+        ("min_items = 50", 'dimensions = ["harmlesness"]', "did you mean `harmlessness`"),
+    ],
+)
+def test_a_gates_setting_that_cannot_be_used_says_what_to_write(
+    tmp_path: Path, given: str, written: str, do: str
+) -> None:
+    assert refused(tmp_path, WHOLE.replace(given, written)).do.startswith(do)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from strop.errors import RecipeError
 from strop.evals import GoLive, Threshold
+from strop.evals.gating.config import remedy
 from strop.pipeline.recipe import (
     STAGES,
     FailuresTable,
@@ -132,7 +133,8 @@ def _told(error: ValidationError, tables: Mapping[str, Any], name: str, text: st
         return RecipeError(f"{key} has no `method`", where=where, do=f"add `method = …`: one of {', '.join(STAGES)}")
     shown = first["input"] if isinstance(first["input"], str | int | float | bool) else type(first["input"]).__name__
     why = first["msg"][0].lower() + first["msg"][1:]
-    return RecipeError(f"{key} = {shown!r} cannot be used{more}", where=where, why=why, do="correct the value")
+    do = remedy(place[1:], first["input"]) if place[0] == "gate" and len(place) > 1 else ""
+    return RecipeError(f"{key} = {shown!r} cannot be used{more}", where=where, why=why, do=do or "correct the value")
 
 
 def _is_echo(found: Mapping[str, Any], error: ValidationError) -> bool:

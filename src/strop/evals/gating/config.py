@@ -128,18 +128,18 @@ def _told(error: ValidationError, where: str) -> RecipeError:
         return RecipeError(f"unknown key `{'.'.join(place)}` in the gate", where=where, do=do)
     why = problem["msg"].removeprefix("Value error, ")
     what = f"the gate's `{'.'.join(place)}` cannot be used"
-    return RecipeError(what, where=where, why=why[0].lower() + why[1:], do=_remedy(place, problem.get("input")))
+    return RecipeError(what, where=where, why=why[0].lower() + why[1:], do=remedy(place, problem.get("input")))
 
 
-def _remedy(place: Sequence[str], given: object) -> str:
-    """What to write where a value was refused."""
+def remedy(place: Sequence[str | int], given: object) -> str:
+    """What to write where a value of the gate's tables was refused; empty if nothing is known of it."""
     if place[0] == "thresholds" and len(place) == 2:
         example = f"{{ min = {given} }}" if _is_number(given) else "{ min = 0.9 }"
         return f'write "{place[1]}" = {example}, or with `max` where less is better'
     if place[0] == "dimensions":
         near = difflib.get_close_matches(str(given), DIMENSIONS, n=1, cutoff=0.5)
         return (f"did you mean `{near[0]}`? " if near else "") + f"known: {', '.join(DIMENSIONS)}"
-    return _REMEDIES.get(place[0], "") or _REMEDIES.get(place[-1], "")
+    return _REMEDIES.get(str(place[0]), "") or _REMEDIES.get(str(place[-1]), "")
 
 
 def _is_number(given: object) -> bool:
