@@ -159,7 +159,9 @@ def test_a_suite_and_its_greedy_twin_are_both_told() -> None:
 
 
 @pytest.mark.capability("PI-65")
-@pytest.mark.parametrize("name", world_names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "treasury")) for name in world_names()]
+)
 def test_a_worlds_training_rows_hold_none_of_its_held_out_items_and_its_test_rows_do(name: str) -> None:
     world = get_world(name)
     asked = world_suite(world, num_tasks=150)

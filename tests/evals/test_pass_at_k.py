@@ -50,6 +50,7 @@ def test_one_answer_a_task_has_no_such_table() -> None:
     assert repeated(outcome(item("a", True), item("b", False))) == ()
 
 
+@pytest.mark.slow
 def test_the_estimate_is_unbiased_and_its_interval_holds_the_truth() -> None:
     """Tasks with pass rates 0.1 and 0.7, half each: pass@2 is 1 - (0.9² + 0.3²) / 2, pass^2 is (0.01 + 0.49) / 2."""
     rng = random.Random(5)
