@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from strop.cli import console, isolation
 from strop.cli.train import read_pair
 from strop.errors import RecipeError
 from strop.pipeline.workspace import Workspace, require_writable
+
+if TYPE_CHECKING:
+    from strop.pipeline.evaluation import Results, SuiteRun
+    from strop.pipeline.recipe import SuiteTable
 
 LONG_DRAW = 2000
 """From so many items on, drawing a world's tasks takes long enough to be told."""
@@ -55,15 +59,10 @@ def evaluate(
     ] = None,
 ) -> None:
     """Print a table a suite, and write per-item results with --output."""
-    from strop.evals.costs import spent
-    from strop.evals.probes.told import told
-    from strop.pipeline.evaluation import evaluate_model, load_suites, served_by
+    from strop.pipeline.evaluation import evaluate_model, served_by
     from strop.pipeline.prepare import base_model
     from strop.pipeline.recipe import SuiteTable
-    from strop.pipeline.repeats import repeats_table
     from strop.pipeline.sources import parse_columns
-    from strop.pipeline.suite_notes import MAX_DRAWN_ITEMS, is_drawn, score_notes, suite_notes
-    from strop.pipeline.summary import console_table, short_name, suite_table
 
     if output is not None:
         require_writable(output)
@@ -84,29 +83,52 @@ def evaluate(
         for tasks, name in zip(suite, _names(suite), strict=True)
     ]
     workspace = Workspace.here()
-    for table in tables:
-        if LONG_DRAW <= limit <= MAX_DRAWN_ITEMS and is_drawn(table.tasks):
-            console.say_on_stderr(f"drawing {limit:,} tasks of {table.tasks} …")
-    suites = load_suites(tables, workspace, seed=seed)
-    twins = 1 if temperature == 0 else 2  # a drawn suite is followed by its greedy twin: the same tasks
-    for table, run in zip(tables, suites[::twins], strict=True):
-        for line in suite_notes(run.suite, table.tasks, limit):
-            console.say_on_stderr(line)
+    suites = _load(tables, workspace, seed)
     ref, template = base_model(model, workspace)
     ref, sampler = (ref, None) if server is None else served_by(server, ref, template)
     with console.Bars() as bars:
         results = evaluate_model(ref, template, suites, workspace.evals, bars, sampler)
-    for run, (name, result) in zip(suites, results.items(), strict=True):
-        for line in score_notes(result, run.suite):
-            console.say_on_stderr(line)
-        console.make_console().print(console_table(suite_table(name, {short_name(model): results}, seed=seed)))
-        if (repeats := repeats_table(result, seed=seed)) is not None:
-            console.make_console().print(console_table(repeats))
-        for line in [*told(result), f"{name}: {spent(result).told()}"]:
-            console.say(line)
-        if output is not None:
-            console.say(f"wrote {result.save(output)}")
+    written = [] if output is None else [result.save(output) for result in results.values()]
+    for run in suites:
+        _tell(run, model, results, seed)
+    for path in written:
+        console.say(f"wrote {path}")
     isolation.say_weaker_tier()
+
+
+def _load(tables: Sequence[SuiteTable], workspace: Workspace, seed: int) -> tuple[SuiteRun, ...]:
+    """The suites, with what there is to say of their items."""
+    from strop.pipeline.evaluation import load_suites
+    from strop.pipeline.suite_notes import MAX_DRAWN_ITEMS, is_drawn, suite_notes
+
+    for table in tables:
+        if LONG_DRAW <= table.limit <= MAX_DRAWN_ITEMS and is_drawn(table.tasks):
+            console.say_on_stderr(f"drawing {table.limit:,} tasks of {table.tasks} …")
+    suites = load_suites(tables, workspace, seed=seed)
+    twins = 1 if tables[0].temperature == 0 else 2  # a drawn suite is followed by its greedy twin: the same tasks
+    for table, run in zip(tables, suites[::twins], strict=True):
+        for line in suite_notes(run.suite, table.tasks, table.limit):
+            console.say_on_stderr(line)
+    return suites
+
+
+def _tell(run: SuiteRun, model: str, results: Results, seed: int) -> None:
+    """A suite's table, what repeated answers are worth, what a probe says, and what it took."""
+    from strop.evals.costs import spent
+    from strop.evals.probes.told import told
+    from strop.pipeline.repeats import repeats_table
+    from strop.pipeline.suite_notes import score_notes
+    from strop.pipeline.summary import console_table, short_name, suite_table
+
+    name = run.suite.name
+    result = results[name]
+    for line in score_notes(result, run.suite):
+        console.say_on_stderr(line)
+    console.make_console().print(console_table(suite_table(name, {short_name(model): results}, seed=seed)))
+    if (repeats := repeats_table(result, seed=seed)) is not None:
+        console.make_console().print(console_table(repeats))
+    for line in [*told(result), f"{name}: {spent(result).told()}"]:
+        console.say(line)
 
 
 def _dial(given: Sequence[str], suites: Sequence[str]) -> dict[str, Any]:
