@@ -66,6 +66,7 @@ def test_gsm8k_losses_follow_an_independent_loop_step_for_step(strop, shared_dat
     assert found == pytest.approx(expected, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_gsm8k_training_lowers_the_held_out_loss(strop, shared_data: Path, tmp_path: Path) -> None:
     train, test = shared_data / "gsm8k" / "train-3000.jsonl", shared_data / "gsm8k" / "test.jsonl"
     with torch.no_grad():

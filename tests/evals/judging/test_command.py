@@ -113,6 +113,7 @@ def test_a_judged_loss_blocks_at_the_gate_beside_an_accuracy_that_sees_nothing(
 
 
 @pytest.mark.capability("EV-46")
+@pytest.mark.slow
 def test_without_anchors_and_after_a_drift_the_command_and_the_gate_say_insufficient(
     strop: Strop, server: str, folders: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_bad_input_is_told_before_the_judge_is_asked(strop: Strop, server: str, 
     assert not (folders / "judged").exists()
 
 
+@pytest.mark.slow
 def test_why_items_are_ungraded_is_told_with_counts_and_an_example(
     strop: Strop, server: str, folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
