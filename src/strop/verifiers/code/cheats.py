@@ -194,7 +194,7 @@ CODE_CHEATS: Mapping[str, str] = {
     "looks for the tests on disk and in processes": """
         import glob, json, os
         def FUNCTION(*args, **kwargs):
-            places = ["/tmp/*", "/tmp/*/*", "/work/*/*", "/root/*", "./*", "/proc/*/environ", "/proc/*/cmdline"]
+            places = ["/tmp/*", "/tmp/*/*", "/home/*/*", "/root/*", "./*", "/proc/*/environ", "/proc/*/cmdline"]
             for place in places:
                 for path in glob.glob(place)[:300]:
                     try:
