@@ -230,7 +230,9 @@ def _make(
 
 
 def _suite_name(folder: Path, suite: str | None) -> str:
-    names = [path.name.removeprefix("results_").removesuffix(".json") for path in sorted(folder.glob("results_*.json"))]
+    from strop.evals.results import result_names
+
+    names = result_names(folder)
     if suite is None and len(names) == 1:
         return names[0]
     if suite is None or suite not in names:

@@ -34,11 +34,10 @@ def report(
     """Print both sides class by class, and what the gate makes of them."""
     from strop.evals import SuiteResult
     from strop.evals.red_team import RedTeamLimits, red_team_evidence, red_team_report, write_red_team_evidence
+    from strop.evals.results import result_names
     from strop.pipeline.summary import console_table
 
-    names = [
-        path.name.removeprefix("results_").removesuffix(".json") for path in results.glob("results_red_team*.json")
-    ]
+    names = [name for name in result_names(results) if name.startswith("red_team")]
     if len(names) != 1:
         raise RecipeError(
             f"{results} holds {len(names)} results of a red team",

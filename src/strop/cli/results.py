@@ -12,24 +12,19 @@ if TYPE_CHECKING:
     from strop.evals import SuiteResult
 
 
-def has_results(folder: Path) -> bool:
-    """Whether the folder holds any results."""
-    return next(folder.glob("results_*.json"), None) is not None
-
-
 def load_results(folder: Path) -> Mapping[str, SuiteResult]:
     """Suite → result, all of the folder's. Raises: RecipeError where there are none; MismatchError for torn ones."""
-    from strop.evals import SuiteResult
+    from strop.evals.results import load_all
 
-    names = [path.name.removeprefix("results_").removesuffix(".json") for path in sorted(folder.glob("results_*.json"))]
-    if not names:
+    found = load_all(folder)
+    if not found:
         raise RecipeError(
             f"{folder} holds no results",
             where=str(folder),
             why="there is no results_*.json in it" if folder.is_dir() else "there is no such folder",
             do="write them with `strop eval MODEL --suite … --output FOLDER`",
         )
-    return {name: SuiteResult.load(folder, name) for name in names}
+    return found
 
 
 def one_of(results: Mapping[str, SuiteResult], name: str | None, folder: Path) -> SuiteResult:

@@ -276,6 +276,17 @@ class SuiteResult:
             ) from error
 
 
+def result_names(folder: Path | str) -> list[str]:
+    """The suites whose results lie in the folder, in the order of their files; none where there is no such folder."""
+    paths = sorted(Path(folder).glob("results_*.json"))
+    return [path.name.removeprefix("results_").removesuffix(".json") for path in paths]
+
+
+def load_all(folder: Path | str) -> dict[str, SuiteResult]:
+    """Suite → result, all of the folder's, empty if there are none. Raises: MismatchError as ``SuiteResult.load``."""
+    return {name: SuiteResult.load(folder, name) for name in result_names(folder)}
+
+
 def _ends(rate: Rate) -> dict[str, float | None]:
     interval = rate.interval
     return {"low": None, "high": None} if interval is None else {"low": interval.low, "high": interval.high}

@@ -113,8 +113,8 @@ def results_of(
     Raises: RecipeError for a model without suites to ask; ModelError, ReleaseError; MismatchError for torn results, and
     for those of other suites or items than the candidate's.
     """
-    from strop.evals import SuiteResult
     from strop.evals.lm_eval.samples import is_lm_eval, read_lm_eval
+    from strop.evals.results import load_all
     from strop.pipeline.comparable import require_comparable
     from strop.pipeline.evaluation import check_suite_names, evaluate_model, load_suites
     from strop.pipeline.prepare import base_model
@@ -122,9 +122,8 @@ def results_of(
     folder = workspace.path(name)
     if folder.is_dir() and is_lm_eval(folder):
         return read_lm_eval(folder)
-    names = [path.name.removeprefix("results_").removesuffix(".json") for path in sorted(folder.glob("results_*.json"))]
-    if names:
-        return {suite: SuiteResult.load(folder, suite) for suite in names}
+    if found := load_all(folder):
+        return found
     if not file.suites:
         raise RecipeError(
             f"{name} holds no results",

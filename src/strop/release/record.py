@@ -11,7 +11,7 @@ from strop.digests import digest_folder
 from strop.errors import MismatchError, ReleaseError, UserError
 from strop.evals.gating.recorded import repeat
 from strop.evals.gating.report import check_gate_report
-from strop.evals.results import SuiteResult
+from strop.evals.results import SuiteResult, load_all
 from strop.files import new_folder, write_json
 from strop.release.bundle import Bundle, Event, Release
 
@@ -139,10 +139,5 @@ def load_results(folder: Path) -> tuple[Results, Results | None]:
     """Candidate and baseline of ``keep_results``, or below ``GATE_RESULTS``. Raises: MismatchError."""
     if not (folder / "candidate").is_dir():
         raise MismatchError("the results that the gate decided on were not kept", where=str(folder))
-    sides = [_load(folder / side) for side in ("candidate", "baseline")]
+    sides = [load_all(folder / side) for side in ("candidate", "baseline")]
     return sides[0], sides[1] or None
-
-
-def _load(folder: Path) -> Results:
-    names = [path.name.removeprefix("results_").removesuffix(".json") for path in sorted(folder.glob("results_*.json"))]
-    return {name: SuiteResult.load(folder, name) for name in names}

@@ -12,7 +12,7 @@ from strop.evals.drift.checks import CHECKS, DriftCheck, find_drift
 from strop.evals.drift.replay import INDEX_LOCK_NAME
 from strop.evals.drift.surroundings import Surroundings, surroundings_of
 from strop.evals.drift.weights import read_object, weights_digest
-from strop.evals.results import SuiteResult
+from strop.evals.results import load_all, result_names
 from strop.models import names
 from strop.models.folders import find_base
 from strop.tools.lock import TOOLS_LOCK_NAME
@@ -104,18 +104,6 @@ def _optional(path: Path) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------- two folders
 
 
-def is_results_folder(folder: Path | str) -> bool:
-    """Whether ``strop eval --output`` or a run wrote results into it."""
-    return any(Path(folder).glob("results_*.json"))
-
-
-def read_results(folder: Path | str) -> dict[str, SuiteResult]:
-    """Suite → result of every suite in the folder. Raises: MismatchError for one that was changed."""
-    paths = sorted(Path(folder).glob("results_*.json"))
-    found = [path.name.removeprefix("results_").removesuffix(".json") for path in paths]
-    return {name: SuiteResult.load(folder, name) for name in found}
-
-
 def folder_drift(
     before: str | Path,
     after: str | Path,
@@ -127,7 +115,7 @@ def folder_drift(
 
     Raises: MismatchError where one is a model and the other results, or the suites are not the same; ModelError.
     """
-    kinds = is_results_folder(before), is_results_folder(after)
+    kinds = bool(result_names(before)), bool(result_names(after))
     if kinds[0] != kinds[1]:
         raise MismatchError(
             f"{before} and {after} are not of one kind",
@@ -136,7 +124,7 @@ def folder_drift(
         )
     if not kinds[0]:
         return find_drift(folder_surroundings(after), folder_surroundings(before), allowed=allowed, checks=checks)
-    old, new = read_results(before), read_results(after)
+    old, new = load_all(before), load_all(after)
     if alone := sorted(old.keys() ^ new.keys()):
         side = before if alone[0] in old else after
         raise MismatchError(
